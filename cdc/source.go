@@ -1,0 +1,164 @@
+package cdc
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/cdcd-io/cdcd/internal/budget"
+	"github.com/cdcd-io/cdcd/sdk"
+)
+
+// Source reads one database's log. A Source is used by one pipeline; it starts
+// no goroutine that outlives Run, and holds no connection after Run or Close
+// has returned.
+type Source interface {
+	// Preflight checks all that must be so before reading: reachable, allowed,
+	// row-based log, followed tables there. It returns every finding it can,
+	// joined by errors.Join, each a fault with a hint.
+	Preflight(ctx context.Context) error
+
+	// Initial returns the position at which a pipeline without any history
+	// begins, as the source's configuration says.
+	Initial(ctx context.Context) (sdk.Position, error)
+
+	// Head returns the position of the log's end as of now; for files, of the
+	// end of the last file.
+	Head(ctx context.Context) (sdk.Position, error)
+
+	// Covers reports whether having read up to pos means having read all that
+	// head stands for.
+	Covers(pos, head sdk.Position) (bool, error)
+
+	// Run reads from the start and hands every batch to emit, in commit order,
+	// until ctx ends, the log ends (io.EOF, files only) or something is wrong.
+	// It reconnects by itself, always from a commit boundary, and returns only
+	// what reconnecting can't mend. emit blocks while the byte budget is used up;
+	// after an error from emit, Run returns it.
+	Run(ctx context.Context, start Start, emit func(context.Context, *Batch) error) error
+
+	// Confirm tells the source that everything before pos is delivered and
+	// checkpointed. It must not block.
+	Confirm(pos sdk.Position)
+
+	// Status returns what the source knows of itself, at any time, from any goroutine.
+	Status() Status
+
+	io.Closer
+}
+
+// ErrEnd is what Run returns at the end of a log that ends: files.
+var ErrEnd = io.EOF
+
+// Start says where reading begins.
+//
+// With Tx empty, Base is exact: everything before it is done, nothing behind
+// it. Otherwise delivery stopped inside or at the end of transaction Tx, which
+// lies at or behind Base: the source reads from Base, skips whole transactions
+// up to Tx without handing them out, and hands Tx out again from its first row,
+// so that what follows from a transaction's shape stays the same however often
+// delivery is interrupted. The pipeline drops the rows that are done. When Tx
+// never comes, Run returns a fault of code "source_behind".
+type Start struct {
+	Base sdk.Position
+	Tx   string
+}
+
+// Batch is rows with the positions that frame them. A Batch without rows only
+// moves the position: transactions without followed rows, heartbeats, rotations.
+type Batch struct {
+	*sdk.Batch
+
+	// Begin is the exact position before the transaction of the first row began:
+	// reading from Begin meets all of the batch's transactions whole.
+	Begin sdk.Position
+	// End is the exact position behind the last transaction that ended in or
+	// before this batch. Inside a large transaction End equals Begin.
+	End sdk.Position
+
+	// Read is when the batch's last byte was read from the log.
+	Read time.Time
+	// LogBytes is how many bytes of log were read for the batch, followed or not.
+	LogBytes int64
+	// LogPos names End's place for people: "binlog.000007:4711".
+	LogPos string
+
+	// Held is the byte budget that the batch holds; whoever ends the batch's
+	// journey calls Release.
+	Held *budget.Reservation
+	// Recycle gives the batch's buffers back to the source; nil for none.
+	Recycle func()
+}
+
+// Release ends the batch's journey: budget and buffers go back. The batch must
+// not be used afterwards. It may be called once, from any goroutine.
+func (b *Batch) Release() {
+	b.Held.Release()
+	if b.Recycle != nil {
+		b.Recycle()
+	}
+}
+
+// Bounds of a batch: whole transactions up to these, or a part of a larger one.
+const (
+	BatchRowsMax  = 512
+	BatchBytesMax = 64 << 10
+)
+
+// Env is what a source gets from its surroundings.
+type Env struct {
+	Pipeline string
+	Log      *slog.Logger
+	Share    *budget.Share   // acquired before a batch is emitted; nil for none
+	Limit    *budget.Limiter // acts on the read; nil for none
+	Schemas  SchemaStore     // nil keeps definitions in memory only
+	Now      func() time.Time
+}
+
+// SchemaStore keeps the history of table definitions of one pipeline, for
+// servers whose log does not describe its tables completely.
+type SchemaStore interface {
+	// Put makes durable, before it returns, that the definition holds for rows
+	// behind the position; dropped says that the table is gone from there on.
+	Put(behind sdk.Position, s *sdk.Schema, dropped bool) error
+	// Each calls f for all definitions in the order in which they were put.
+	Each(f func(behind sdk.Position, s *sdk.Schema, dropped bool) error) error
+}
+
+// Kind is a kind of source: one key under `source:` in the configuration.
+type Kind struct {
+	Name string // the key: "mysql"
+	// NewConfig returns a pointer to the kind's configuration struct, filled
+	// with its defaults. The struct may have Validate() []*fault.Fault, whose
+	// paths are keys within it ("tables[1]").
+	NewConfig func() any
+	// Open makes a source from what NewConfig returned. It connects to nothing.
+	Open func(config any, env Env) (Source, error)
+}
+
+// State is what a source is doing.
+type State string
+
+// The states of a source.
+const (
+	StateConnecting State = "connecting"
+	StateStreaming  State = "streaming"
+	StateWaiting    State = "reconnecting" // between attempts; Reason says why
+	StateStopped    State = "stopped"
+)
+
+// Status is a source's account of itself.
+type Status struct {
+	State      State
+	Reason     string // of a state that is not StateStreaming
+	Since      time.Time
+	Position   sdk.Position // behind the last transaction read
+	LogPos     string       // the same for people
+	Reconnects uint64
+	BytesRead  uint64
+	RowsRead   uint64
+	TxRead     uint64
+	LastEvent  time.Time // when the last event, heartbeats included, came
+	CommitTime time.Time // of the last transaction read
+}

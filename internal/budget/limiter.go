@@ -1,0 +1,53 @@
+package budget
+
+import (
+	"context"
+
+	"golang.org/x/time/rate"
+)
+
+// Limiter bounds how fast a source reads, in rows and in bytes per second.
+type Limiter struct{ rows, bytes *rate.Limiter }
+
+// NewLimiter returns a Limiter; 0 means no limit on that side. A burst is one
+// second's worth.
+func NewLimiter(rowsPerSecond, bytesPerSecond int64) *Limiter {
+	l := &Limiter{}
+	if rowsPerSecond > 0 {
+		l.rows = rate.NewLimiter(rate.Limit(rowsPerSecond), int(rowsPerSecond))
+	}
+	if bytesPerSecond > 0 {
+		l.bytes = rate.NewLimiter(rate.Limit(bytesPerSecond), int(bytesPerSecond))
+	}
+	return l
+}
+
+// Rows waits until n more rows may be read. A nil Limiter never waits.
+func (l *Limiter) Rows(ctx context.Context, n int) error {
+	if l == nil {
+		return nil
+	}
+	return wait(ctx, l.rows, n)
+}
+
+// Bytes waits until n more bytes may be read. A nil Limiter never waits.
+func (l *Limiter) Bytes(ctx context.Context, n int) error {
+	if l == nil {
+		return nil
+	}
+	return wait(ctx, l.bytes, n)
+}
+
+func wait(ctx context.Context, l *rate.Limiter, n int) error {
+	if l == nil {
+		return nil
+	}
+	for n > 0 { // more than the burst is waited for in pieces
+		k := min(n, l.Burst())
+		if err := l.WaitN(ctx, k); err != nil {
+			return err
+		}
+		n -= k
+	}
+	return nil
+}

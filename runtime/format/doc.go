@@ -1,0 +1,5 @@
+// Package format turns rows into message bodies, and control messages into
+// JSON. One Format, chosen in the sink's configuration, serves one pipeline.
+//
+// Neighbours: sdk (rows and schemas); runtime/pipeline calls it.
+package format
