@@ -117,6 +117,9 @@ func findMariaDB() (install, error) {
 	if path == "" {
 		return install{}, errMissing
 	}
+	if !exists(path) {
+		return install{}, fmt.Errorf("look for mariadbd: there is no %s", path)
+	}
 	prefix := filepath.Dir(filepath.Dir(path))
 	initdb := firstMatch(prefix, "bin/mariadb-install-db", "scripts/mariadb-install-db")
 	if initdb == "" {
