@@ -48,3 +48,7 @@ func ParseModule(ref, dir string) (Module, error) {
 // nameForm is what names of pipelines, steps and connectors look like: they
 // become parts of subjects, keys and metrics.
 var nameForm = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
+
+// tableForm is a pattern of tables: two parts, each of any characters but a
+// point, with * for any characters.
+var tableForm = regexp.MustCompile(`^[^.\s]+\.[^\s]+$`)
