@@ -68,4 +68,4 @@ lint: ## check formatting, and vet
 	go vet ./...
 
 clean: ## remove what was built; the servers in .servers stay
-	rm -rf bin connectors-wasm/*/dist
+	rm -rf bin connectors-wasm/*/dist/*.wasm
