@@ -35,7 +35,21 @@ type Options struct {
 	// KeepGTIDs says that positions carry sets of GTIDs; without it file and
 	// position decide, and GTIDs only name transactions.
 	KeepGTIDs bool
-	Emit      func(context.Context, *cdc.Batch) error
+	// Files says that File names the files; what the log says of its next one
+	// does not count.
+	Files bool
+	Emit  func(context.Context, *cdc.Batch) error
+}
+
+// File goes to the beginning of a file, with Options.Files.
+func (a *Assembler) File(name string) error {
+	if a.at.file == name {
+		return nil
+	}
+	a.notThis = 0
+	err := a.unfinished()
+	a.at.rotate(name, position.FirstPos)
+	return err
 }
 
 // Assembler makes batches of raw events. It is used by one goroutine, except
@@ -166,6 +180,7 @@ func (a *Assembler) fault(code, hint, format string, args ...any) error {
 // without rows is emitted about once a second. It is called when nothing more
 // is there to read.
 func (a *Assembler) Flush(ctx context.Context) error {
+	a.stats.seen(a.o.Env.Now())
 	return a.flush(ctx, false)
 }
 

@@ -113,6 +113,10 @@ func (a *Assembler) rotate(ctx context.Context, ev binlog.Event) error {
 	if err != nil {
 		return err
 	}
+	if a.o.Files {
+		a.behindHeader(ev.Header)
+		return nil
+	}
 	if ev.Flags&binlog.FlagArtificial != 0 && r.Name == a.at.file && (r.Position == a.at.pos || a.tx.open) {
 		return nil
 	}
