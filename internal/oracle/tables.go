@@ -107,19 +107,24 @@ func (t *table) create() string {
 	return b.String() + t.ddl + ") CHARACTER SET utf8mb4"
 }
 
-// row gives the values that key n has at version v.
+// row gives the values that key n has at version v, long ones shortened. In a
+// shared table all but the version stays as it was made.
 func (t *table) row(n, v uint64) (literals, canon []string) {
+	literals, canon = t.values(n, v)
+	for i := range canon {
+		canon[i] = shorten(canon[i])
+	}
+	return literals, canon
+}
+
+// values is row with long values in full.
+func (t *table) values(n, v uint64) (literals, canon []string) {
 	h := fnv.New64a()
 	h.Write([]byte(t.name))
 	r := rand.New(rand.NewPCG(h.Sum64()^n, v))
 	literals, canon = make([]string, len(t.columns)), make([]string, len(t.columns))
 	for i := range t.columns {
-		if t.shared { // all but the version stays as it was made
-			literals[i], canon[i] = t.columns[i].make(r, n, v)
-			continue
-		}
 		literals[i], canon[i] = t.columns[i].make(r, n, v)
-		canon[i] = shorten(canon[i])
 	}
 	return literals, canon
 }

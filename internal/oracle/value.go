@@ -113,3 +113,10 @@ func canonJSON(document []byte) string {
 	}
 	return string(sorted)
 }
+
+func formatKey(n uint64) string {
+	if n >= largeKeys {
+		return fmt.Sprintf("large+%d", n-largeKeys)
+	}
+	return strconv.FormatUint(n, 10)
+}
