@@ -52,6 +52,7 @@ func NoGTID() Option {
 // MySQL starts a MySQL server that ends with the test.
 func MySQL(t testing.TB, opts ...Option) *DB {
 	t.Helper()
+	notShort(t)
 	inst, err := findMySQL()
 	if err != nil {
 		missing(t, "MySQL", err)
@@ -62,6 +63,7 @@ func MySQL(t testing.TB, opts ...Option) *DB {
 // MariaDB starts a MariaDB server that ends with the test.
 func MariaDB(t testing.TB, opts ...Option) *DB {
 	t.Helper()
+	notShort(t)
 	inst, err := findMariaDB()
 	if err != nil {
 		missing(t, "MariaDB", err)

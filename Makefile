@@ -1,0 +1,71 @@
+# `make help` lists the targets. `make demo` and `make build` need Go and make
+# only; `make test` also needs the databases that `make servers` gets.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+
+VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS    := -s -w -X main.version=$(VERSION)
+FUZZTIME   ?= 30s
+TEST_FLAGS ?= -p 2 -timeout 12m
+
+# Every folder of connectors-wasm that holds Go is one connector.
+CONNECTORS := $(sort $(patsubst %/,%,$(dir $(wildcard connectors-wasm/*/*.go))))
+
+# The race detector makes these five to twenty times slower, because most of
+# their time is spent in compiled or interpreted WASM.
+NO_RACE := /(runtime/wasm|sdk/sdktest|connectors-wasm|examples|bench)(/|$$)
+HAVE_CC := $(shell command -v $$(go env CC))
+
+.DEFAULT_GOAL := help
+.PHONY: help build connectors demo servers test test-short bench fuzz lint clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: connectors ## build bin/cdcd with the shipped connectors in it
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+connectors: ## build the shipped connectors to connectors-wasm/<name>/dist/<name>.wasm
+	@for dir in $(CONNECTORS); do \
+		echo "connector $${dir##*/}"; \
+		GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -trimpath -ldflags='-s -w' \
+			-o "$$dir/dist/$${dir##*/}.wasm" "./$$dir"; \
+	done
+
+demo: build ## run the demo: no database, no broker, no configuration
+	bin/cdcd demo
+
+servers: ## get the MySQL and MariaDB that the tests start
+	@scripts/servers.sh
+
+test: servers connectors lint ## run all tests against real servers, most with the race detector
+ifeq ($(HAVE_CC),)
+	@echo "*** no C compiler: testing WITHOUT the race detector" >&2
+	go test $(TEST_FLAGS) ./...
+else
+	go list ./... | { grep -vE '$(NO_RACE)' || true; } | xargs -r go test -race $(TEST_FLAGS)
+	go list ./... | { grep -E '$(NO_RACE)' || true; } | xargs -r go test $(TEST_FLAGS)
+endif
+
+test-short: connectors ## run the tests that start no servers
+	go test -short -p 2 ./...
+
+bench: connectors ## run the benchmarks
+	go test -run '^$$' -bench . -benchmem -p 1 ./...
+
+fuzz: ## fuzz each target for FUZZTIME (default 30s)
+	@go test -list '^Fuzz' ./... \
+	| awk '/^Fuzz/ {names[n++] = $$1} /^ok/ {for (i = 0; i < n; i++) print $$2, names[i]; n = 0}' \
+	| while read -r package name; do \
+		echo "fuzz $$package $$name"; \
+		go test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) "$$package" </dev/null; \
+	done
+
+lint: ## check formatting, and vet
+	@unformatted=$$(gofmt -l $(wildcard */)); \
+	if [ -n "$$unformatted" ]; then echo "not gofmt'ed:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+
+clean: ## remove what was built; the servers in .servers stay
+	rm -rf bin connectors-wasm/*/dist

@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# Gets the database servers that the tests start: MariaDB from Debian's package,
+# and MySQL unpacked (not installed) into .servers/mysql of the main checkout,
+# where every git worktree finds it. Quick when all is there. What it cannot get
+# it names, with the way to get it; that is an error only when servers are
+# required (CI=true or CDCD_TEST_REQUIRE_SERVERS=1).
+#
+# nats-server is built by the tests themselves, from the module cache.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+mirror=${CDCD_DEBIAN_MIRROR:-http://deb.debian.org/debian}
+suite=sid # the only Debian suite with MySQL
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+
+main_checkout() {
+    local common
+    if common=$(git rev-parse --path-format=absolute --git-common-dir 2>/dev/null); then
+        dirname "$common"
+    else
+        pwd # a source archive without git
+    fi
+}
+servers=${CDCD_TEST_SERVERS:-$(main_checkout)/.servers}
+
+missing=0
+complain() {
+    missing=1
+    printf '\n*** MISSING: %s\n***   %s\n' "$1" "$2" >&2
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+debian() { have apt-get && have dpkg-deb; }
+
+mariadb() {
+    if [ -n "${CDCD_TEST_MARIADBD:-}" ] || PATH=$PATH:/usr/sbin:/usr/local/sbin have mariadbd; then
+        return
+    fi
+    # The core packages have the server without a service that would start.
+    local packages="mariadb-server-core mariadb-client-core"
+    if ! debian || [ "$(id -u)" != 0 ]; then
+        complain MariaDB "install mariadbd (Debian: apt-get install $packages), or set CDCD_TEST_MARIADBD"
+        return
+    fi
+    echo "servers: installing MariaDB"
+    if ! { apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends $packages; }; then
+        complain MariaDB "apt-get install $packages failed, see above"
+    fi
+}
+
+mysql() {
+    if [ -n "${CDCD_TEST_MYSQLD:-}" ] || [ -x "$servers/mysql/usr/sbin/mysqld" ]; then
+        return
+    fi
+    # MariaDB also calls itself mysqld.
+    if have mysqld && ! mysqld --version | grep -q MariaDB; then
+        return
+    fi
+    if ! debian || [ ! -r "$keyring" ]; then
+        complain "MySQL 8.4 or later" "install mysqld, or set CDCD_TEST_MYSQLD to one"
+        return
+    fi
+    echo "servers: unpacking MySQL into $servers/mysql"
+    # In the background, because bash would ignore set -e in it otherwise.
+    unpack_mysql &
+    if ! wait $!; then
+        complain "MySQL 8.4 or later" "unpacking it from $mirror failed, see above; or set CDCD_TEST_MYSQLD to one"
+    fi
+}
+
+# unpack_mysql lets apt resolve MySQL's dependencies against an empty system,
+# and unpacks them side by side. Tests run that mysqld with its own dynamic
+# linker and libraries, so this needs no root and leaves the system alone.
+# Signatures are verified; their age is not, because a mirror may lag behind
+# sid's short validity, and nothing but tests ever runs this server.
+unpack_mysql() (
+    set -e
+    mkdir -p "$servers"
+    work=$(mktemp -d "$servers/unpack.XXXXXX")
+    trap 'rm -rf "$work"' EXIT
+    mkdir -p "$work"/{lists,cache/archives}/partial "$work/root"
+    : >"$work/status"
+    echo "deb [signed-by=$keyring] $mirror $suite main" >"$work/sources.list"
+    apt=(apt-get -q -y
+        -o Dir::State::status="$work/status" -o Dir::State::lists="$work/lists"
+        -o Dir::Cache="$work/cache" -o Dir::Etc::sourcelist="$work/sources.list"
+        -o Dir::Etc::sourceparts=/dev/null -o Dir::Etc::preferencesparts=/dev/null -o Acquire::Languages=none
+        -o Acquire::Check-Valid-Until=false
+        -o Debug::NoLocking=true -o APT::Sandbox::User="$(id -un)" -o APT::Install-Recommends=false)
+    "${apt[@]}" update
+    "${apt[@]}" install --download-only mysql-server-core
+    for deb in "$work"/cache/archives/*.deb; do
+        dpkg-deb --extract "$deb" "$work/root"
+    done
+    rm -rf "$work/root/usr/share/"{doc,man,locale,perl}
+    [ -x "$work/root/usr/sbin/mysqld" ]
+    chmod 755 "$work/root"
+    # Without -T, mv would put it inside a directory that another run has made.
+    mv -T "$work/root" "$servers/mysql"
+)
+
+mariadb
+mysql
+if [ "$missing" = 0 ]; then
+    echo "servers: all there"
+elif [ "${CI:-}" = true ] || [ "${CDCD_TEST_REQUIRE_SERVERS:-}" = 1 ]; then
+    exit 1
+else
+    printf '\n*** Tests that need a missing server will be SKIPPED.\n\n' >&2
+fi
