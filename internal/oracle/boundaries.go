@@ -103,6 +103,9 @@ func (c *Checker) beginTx(m *Message, p place) {
 
 func (c *Checker) continueTx(m *Message, p place) {
 	t := &c.tx
+	if p.row != t.last.row {
+		t.rows++
+	}
 	before := c.counts[byTransaction]
 	c.step(byTransaction, m, "message of the transaction", t.last.n, p.n)
 	if c.counts[byTransaction] != before {
@@ -115,9 +118,6 @@ func (c *Checker) continueTx(m *Message, p place) {
 		c.doubled(byTransaction, m, "a message behind the end of its transaction")
 	case !samePlace && !nextRow:
 		c.lost(byTransaction, 1, m, "row %d.%d/%d follows row %d.%d/%d", p.row, p.part, p.parts, t.last.row, t.last.part, t.last.parts)
-	}
-	if p.row != t.last.row {
-		t.rows++
 	}
 }
 
@@ -149,10 +149,10 @@ func (c *Checker) checkWriter(m *Message, t *table, op string, after []string) {
 	if t.name == writerTable && op == "u" {
 		tx.writer, tx.counted = true, after[t.column("n_rows")]
 		if tx.counted != strconv.FormatUint(tx.rows, 10) {
-			c.lost(byTransaction, 1, m, "its writer counted %s rows, the stream has %d", tx.counted, tx.rows)
+			c.lost(byWriter, 1, m, "its writer counted %s rows, the stream has %d", tx.counted, tx.rows)
 		}
 	}
 	if tx.ended && !tx.writer && !tx.fill {
-		c.lost(byTransaction, 1, m, "the transaction ends before its writer's last row")
+		c.lost(byWriter, 1, m, "the transaction ends before its writer's last row")
 	}
 }

@@ -61,8 +61,10 @@ const findingsMax = 20
 type detector int
 
 const (
-	bySequence    detector = iota // the stream's counters
+	byStore       detector = iota // the broker's own sequence
+	bySequence                    // the product's counters
 	byTransaction                 // places and boundaries
+	byWriter                      // what the writer says of its transaction
 	byKey                         // versions and values
 	detectors
 )
@@ -170,7 +172,7 @@ func (c *Checker) Message(m Message) {
 // checkSequence judges what all messages have: the counters and the base.
 func (c *Checker) checkSequence(m *Message) {
 	if c.sequence+1 != m.Sequence {
-		c.step(bySequence, m, "stream sequence", c.sequence, m.Sequence)
+		c.step(byStore, m, "stream sequence", c.sequence, m.Sequence)
 	}
 	c.sequence = max(c.sequence, m.Sequence)
 	seq, ok := c.number(m, headerSeq)
