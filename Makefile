@@ -80,4 +80,4 @@ lint: ## check formatting, and vet
 	go vet ./...
 
 clean: ## remove what was built; the servers in .servers stay
-	rm -rf bin connectors-wasm/*/dist
+	rm -rf bin connectors-wasm/*/dist/*.wasm

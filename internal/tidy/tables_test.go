@@ -22,6 +22,7 @@ var edges = []edge{
 	{"internal/fault", "sdk", "internal/fault is below all but sdk"},
 	{"internal/unit", "sdk", "internal/unit is below all but sdk"},
 	{"internal/tidy", "", "internal/tidy reads source, it imports none"},
+	{"internal/kindsgen", "", "internal/kindsgen reads source, it imports none"},
 	{"internal/testserver/...", "", "internal/testserver starts servers and knows nothing of cdcd"},
 	{"internal/oracle", "internal/testserver", "the oracle judges the product and shares no code with it"},
 
@@ -40,7 +41,8 @@ var edges = []edge{
 	{"runtime/natsd/...", ground + " runtime/natsd/... runtime/telemetry", "admin and natsd know neither each other nor the pipeline"},
 	{"runtime", ground + " runtime/pipeline runtime/admin runtime/natsd " + layer, "the daemon is handed its kinds of source and sink, it never imports one"},
 
-	{"cmd/...", "cmd/... runtime/... cdc/... state/... sdk/... internal/budget internal/fault internal/unit connectors-wasm/...", "cmd is on top of all that ships, and of nothing else"},
+	{"docs", "", "docs is text, embedded for cdcd explain"},
+	{"cmd/...", "cmd/... docs runtime/... cdc/... state/... sdk/... internal/budget internal/fault internal/unit connectors-wasm/...", "cmd is on top of all that ships, and of nothing else"},
 	{"connectors-wasm/...", "sdk sdk/guest", "a connector knows sdk and sdk/guest only"},
 	{"examples/...", "sdk/...", "an example uses what users may import: sdk"},
 	{"bench/...", "...", "the benchmarks measure everything"},
