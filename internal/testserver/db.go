@@ -203,27 +203,14 @@ func (db *DB) Try(statements ...string) error {
 // comes back as "NULL"; a test that must tell it from the text uses Conn.
 func (db *DB) Query(t testing.TB, sql string) [][]string {
 	t.Helper()
-	conn, err := db.connect()
+	session, err := db.Session()
 	if err != nil {
-		t.Fatalf("connect to %s: %v", db.Flavor, err)
+		t.Fatal(err)
 	}
-	defer conn.Close()
-	result, err := conn.Execute(sql)
+	defer session.Close()
+	rows, err := session.Query(sql)
 	if err != nil {
-		t.Fatalf("%s: %v in: %.200s", db.Flavor, err, sql)
-	}
-	defer result.Close()
-	rows := make([][]string, result.RowNumber())
-	for r := range rows {
-		for c := range result.ColumnNumber() {
-			text := "NULL"
-			if null, _ := result.IsNull(r, c); !null {
-				if text, err = result.GetString(r, c); err != nil {
-					t.Fatalf("%s: column %d: %v in: %.200s", db.Flavor, c, err, sql)
-				}
-			}
-			rows[r] = append(rows[r], text)
-		}
+		t.Fatalf("%s: %v", db.Flavor, err)
 	}
 	return rows
 }

@@ -24,6 +24,7 @@ var edges = []edge{
 	{"internal/tidy", "", "internal/tidy reads source, it imports none"},
 	{"internal/kindsgen", "", "internal/kindsgen reads source, it imports none"},
 	{"internal/testserver/...", "", "internal/testserver starts servers and knows nothing of cdcd"},
+	{"internal/oracle", "internal/testserver", "the oracle judges the product and shares no code with it"},
 
 	{"cdc", ground, "cdc is the Source contract: no drivers, no siblings"},
 	{"cdc/...", ground + " cdc/...", "cdc never imports its siblings state, wasm, sink, format, config, telemetry"},
@@ -67,7 +68,7 @@ var libraries = []struct {
 	{"github.com/tetratelabs/wazero", "runtime/wasm/...", false},
 	{"github.com/cockroachdb/pebble", "state/...", false},
 	{"github.com/go-mysql-org/go-mysql", "cdc/mysql/... cdc/binlogfile/... cdc/snapshot/... internal/testserver bench/...", true},
-	{"github.com/nats-io/nats.go", "runtime/sink/... runtime/natsd/... runtime sdk/consume/... cmd/... internal/testserver bench/... examples/...", true},
+	{"github.com/nats-io/nats.go", "runtime/sink/... runtime/natsd/... runtime sdk/consume/... cmd/... internal/testserver internal/oracle bench/... examples/...", true},
 	{"github.com/nats-io/nats-server", "runtime/natsd/... bench/...", false},
 	{"github.com/alecthomas/kong", "cmd/...", false},
 	{"github.com/danielgtaylor/huma", "runtime/admin/...", false},

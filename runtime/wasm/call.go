@@ -32,7 +32,7 @@ func (i *Instance) callFor(ctx context.Context, limit time.Duration, f export, a
 		return 0, i.broken
 	}
 	if err := i.ctx.begin(ctx, limit); err != nil {
-		return 0, i.explain(ctx, err)
+		return 0, i.notBegun(ctx, err)
 	}
 	i.calls++
 	v, err := i.guest.call(i.ctx, f, a, b)
@@ -42,6 +42,15 @@ func (i *Instance) callFor(ctx context.Context, limit time.Duration, f export, a
 		return 0, i.explain(ctx, err)
 	}
 	return v, nil
+}
+
+// notBegun is the error of a call that was not made. The end of the caller's
+// own context leaves the instance as good as it was.
+func (i *Instance) notBegun(ctx context.Context, err error) error {
+	if ctx.Err() != nil && i.ctx.Err() == nil {
+		return err
+	}
+	return i.explain(ctx, err)
 }
 
 // explain makes a fault of a call that did not return, and breaks the instance.

@@ -16,6 +16,7 @@ type callContext struct {
 
 	mu       sync.Mutex
 	err      error
+	running  bool
 	parent   context.Context // whose end is passed on
 	unfollow func() bool
 }
@@ -27,33 +28,43 @@ func newCallContext(i *Instance) *callContext {
 	return c
 }
 
-// begin arms the time limit and follows ctx. It returns why the context has
-// ended, if it has.
+// begin arms the time limit and follows ctx for one call. The error says why
+// the call must not be made: the instance has ended, or ctx has.
 func (c *callContext) begin(ctx context.Context, limit time.Duration) error {
 	c.mu.Lock()
-	if c.err == nil && c.parent != ctx {
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return c.err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if c.parent != ctx { // a pipeline's is the same for all of its calls
 		if c.unfollow != nil {
 			c.unfollow()
 		}
 		c.parent = ctx
 		c.unfollow = context.AfterFunc(ctx, func() { c.endFor(ctx) })
 	}
-	err := c.err
-	c.mu.Unlock()
-	if err == nil {
-		c.timer.Reset(limit)
-	}
-	return err
+	c.running = true
+	c.timer.Reset(limit)
+	return nil
 }
 
-func (c *callContext) finish() { c.timer.Stop() }
+// finish ends one call.
+func (c *callContext) finish() {
+	c.timer.Stop()
+	c.mu.Lock()
+	c.running = false
+	c.mu.Unlock()
+}
 
-// endFor ends the context because its parent has, unless another took over.
+// endFor ends the context because the one it follows has, if a call is running for it.
 func (c *callContext) endFor(parent context.Context) {
 	c.mu.Lock()
-	stale := c.parent != parent
+	due := c.running && c.parent == parent
 	c.mu.Unlock()
-	if !stale {
+	if due {
 		c.end(context.Canceled)
 	}
 }

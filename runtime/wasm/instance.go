@@ -158,7 +158,7 @@ func (i *Instance) start(ctx context.Context) error {
 	defer i.mu.Unlock()
 	limit := max(i.config.Time, startTimeMin)
 	if err := i.ctx.begin(ctx, limit); err != nil {
-		return i.explain(ctx, err)
+		return i.notBegun(ctx, err)
 	}
 	g, err := i.code.program.instantiate(i.ctx, i.arena)
 	i.ctx.finish()

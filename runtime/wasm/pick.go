@@ -47,6 +47,11 @@ func (s *Step) pick(ctx context.Context, in *sdk.Batch, res *Result, all bool) e
 	} else if err := p.rows(ctx, rows); err != nil {
 		return err
 	}
+	for _, row := range rows { // a new instance may not have seen them all
+		if _, err := s.inst.Schema(ctx, in.Row(int(row)).Schema()); err != nil {
+			return err
+		}
+	}
 	out := s.inst.schemas.outOf(in.Schemas())
 	same := len(out) == len(in.Schemas()) && &out[0] == &in.Schemas()[0]
 	if err := res.finish(in, out, same); err != nil {
@@ -130,6 +135,7 @@ func (p *picking) collect(rows []int32) {
 		case sdk.VerdictEdited:
 			p.give(part.Out.Row(out), row)
 			verdict = sdk.VerdictReplaced
+			total.editedParts++
 			out++
 		case sdk.VerdictReplaced:
 			for n := part.replacements(k); n > 0; n-- {

@@ -16,17 +16,18 @@ type Result struct {
 	// Calls counts guest calls.
 	Calls int
 
-	verdicts []byte      // of the rows of the batch that the guest saw
-	work     sdk.Batch   // that batch, with the edits
-	edited   bool        // work is there
-	output   []byte      // one call's output
-	outBatch sdk.Batch   // over output
-	given    sdk.Builder // rows in place of others, in the order of those
-	sources  []int32     // which row each of them stands for
-	merged   sdk.Builder
-	view     sdk.Batch // the input with other schemas
-	rows     []int32   // those given to the connector in parts
-	picking  *picking
+	verdicts    []byte      // of the rows of the batch that the guest saw
+	work        sdk.Batch   // that batch, with the edits
+	edited      bool        // work is there
+	output      []byte      // one call's output
+	outBatch    sdk.Batch   // over output
+	given       sdk.Builder // rows in place of others, in the order of those
+	sources     []int32     // which row each of them stands for
+	merged      sdk.Builder
+	view        sdk.Batch // the input with other schemas
+	rows        []int32   // those given to the connector in parts
+	picking     *picking
+	editedParts int // rows edited in a part: given rows in the whole
 }
 
 // DeadRow is a row that the connector refused, or crashed on.
@@ -40,15 +41,10 @@ func (r *Result) reset() {
 	r.Out = nil
 	r.Passed, r.Edited, r.Dropped, r.Replaced, r.Calls = 0, 0, 0, 0, 0
 	r.Dead = r.Dead[:0]
-	r.resetCall()
+	r.verdicts, r.edited, r.editedParts = r.verdicts[:0], false, 0
 	r.given.Reset()
 	r.given.BeginTx(sdk.TxInfo{})
 	r.sources = r.sources[:0]
-}
-
-// resetCall forgets what one batch given to the guest left behind.
-func (r *Result) resetCall() {
-	r.verdicts, r.edited = r.verdicts[:0], false
 }
 
 // count adds up the verdicts of a whole batch.
@@ -65,6 +61,8 @@ func (r *Result) count() {
 			r.Replaced++
 		}
 	}
+	r.Replaced -= r.editedParts
+	r.Edited += r.editedParts
 }
 
 // finish makes Out from the verdicts over the whole of in: the input itself
@@ -92,7 +90,7 @@ func (r *Result) finish(in *sdk.Batch, out []*sdk.Schema, sameSchemas bool) erro
 	}
 	r.markChanged()
 	r.Out = &r.work
-	if r.Replaced > 0 {
+	if len(r.sources) > 0 {
 		return r.merge(in, out)
 	}
 	return nil

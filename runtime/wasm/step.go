@@ -76,6 +76,11 @@ func (s *Step) Close(ctx context.Context) (Receipt, error) { return s.inst.Close
 // then the error: a slow machine must not refuse a good row. Errors are
 // Transform's.
 func (s *Step) Process(ctx context.Context, in *sdk.Batch, res *Result) error {
+	if s.inst.Err() != nil && ctx.Err() == nil { // an earlier call was cut short
+		if err := s.restart(ctx); err != nil {
+			return err
+		}
+	}
 	all, none := s.choose(in)
 	if none {
 		res.reset()
