@@ -8,6 +8,8 @@ import (
 	"github.com/cdcd-io/cdcd/runtime/format"
 	formatjson "github.com/cdcd-io/cdcd/runtime/format/json"
 	"github.com/cdcd-io/cdcd/runtime/sink"
+	sinkjetstream "github.com/cdcd-io/cdcd/runtime/sink/jetstream"
+	sinkstdout "github.com/cdcd-io/cdcd/runtime/sink/stdout"
 )
 
 // sources are the kinds of source that this binary knows.
@@ -19,7 +21,10 @@ func sources() []cdc.Kind {
 
 // sinks are the kinds of sink that this binary knows.
 func sinks() []sink.Kind {
-	return []sink.Kind{}
+	return []sink.Kind{
+		sinkjetstream.Kind(),
+		sinkstdout.Kind(),
+	}
 }
 
 // formats are the message formats that this binary knows.
