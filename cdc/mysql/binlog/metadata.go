@@ -153,9 +153,17 @@ func (t *TableMap) readDefaultCharset(v *cursor, of func(*ColumnMap) bool) {
 	}
 }
 
+// labelsMax is what an ENUM may have.
+const labelsMax = 65535
+
 // readLabels reads the labels of one ENUM or SET: views.
 func readLabels(v *cursor) [][]byte {
-	labels := make([][]byte, v.count(1))
+	n := v.count(1)
+	if n > labelsMax {
+		v.bad = true
+		return nil
+	}
+	labels := make([][]byte, n)
 	for i := range labels {
 		labels[i] = v.text()
 	}
