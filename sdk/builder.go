@@ -152,7 +152,8 @@ func (b *Builder) SetSource(row int) {
 // SetDest gives the open row, begun with RowDest, a destination: see Row.Dest.
 func (b *Builder) SetDest(subject, key, headers []byte) {
 	for k, v := range [...][]byte{subject, key, headers} {
-		le.PutUint64(b.batch.buf[b.row.off+RowHeaderSize+8*k:], b.heap(v))
+		slot := b.heap(v) // may move the buffer
+		le.PutUint64(b.batch.buf[b.row.off+RowHeaderSize+8*k:], slot)
 	}
 }
 

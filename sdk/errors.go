@@ -9,6 +9,7 @@ type Error struct {
 	Message string // one sentence that names the place and the way out
 }
 
+// Error returns the message.
 func (e *Error) Error() string { return e.Message }
 
 // ErrorCode is the negative result of an ABI call.

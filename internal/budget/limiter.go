@@ -2,6 +2,7 @@ package budget
 
 import (
 	"context"
+	"time"
 
 	"golang.org/x/time/rate"
 )
@@ -50,4 +51,15 @@ func wait(ctx context.Context, l *rate.Limiter, n int) error {
 		n -= k
 	}
 	return nil
+}
+
+// TryRows takes n rows' worth if that needs no waiting, and reports whether it
+// did: a reader that must wait sends first what it holds.
+func (l *Limiter) TryRows(n int) bool {
+	return l == nil || l.rows == nil || l.rows.AllowN(time.Now(), n)
+}
+
+// TryBytes is TryRows for bytes.
+func (l *Limiter) TryBytes(n int) bool {
+	return l == nil || l.bytes == nil || l.bytes.AllowN(time.Now(), n)
 }

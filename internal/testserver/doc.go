@@ -15,7 +15,7 @@
 // for each server version and kept in the user's cache directory. `make
 // servers` installs what is missing; without a server the test is skipped with
 // a message that says so, or fails when CI=true or
-// CDCD_TEST_REQUIRE_SERVERS=1.
+// CDCD_TEST_REQUIRE_SERVERS=1. Under `go test -short` no server is started.
 //
 // Neighbours: used by tests of cdc/..., runtime/... and cmd/..., imports
 // nothing of the module. No code that ships imports it.

@@ -34,6 +34,14 @@ func missing(t testing.TB, what string, err error) {
 	t.Skipf("\n*** SKIPPED: %s: %v\n*** This test proves nothing until then.", what, err)
 }
 
+// notShort skips the test under `go test -short`, which starts no servers.
+func notShort(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs a server, and -short starts none")
+	}
+}
+
 // findMySQL looks for MySQL where `make servers` and a developer put it.
 func findMySQL() (install, error) {
 	if path := os.Getenv("CDCD_TEST_MYSQLD"); path != "" {
@@ -108,6 +116,9 @@ func findMariaDB() (install, error) {
 	}
 	if path == "" {
 		return install{}, errMissing
+	}
+	if !exists(path) {
+		return install{}, fmt.Errorf("look for mariadbd: there is no %s", path)
 	}
 	prefix := filepath.Dir(filepath.Dir(path))
 	initdb := firstMatch(prefix, "bin/mariadb-install-db", "scripts/mariadb-install-db")

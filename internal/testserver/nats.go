@@ -84,6 +84,7 @@ func NATSCluster(t testing.TB, n int, opts ...NATSOption) []*NATSServer {
 
 func newNATS(t testing.TB, name string, opts []NATSOption) *NATSServer {
 	t.Helper()
+	notShort(t)
 	var o natsOptions
 	for _, opt := range opts {
 		opt(&o)
@@ -185,7 +186,7 @@ func natsBinary() (string, error) {
 	return cached("nats-server-"+string(version[1]), func(partial string) error {
 		build := exec.Command("go", "build", "-o", partial, natsModule)
 		build.Dir = root
-		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=", "GOARCH=", "GOFLAGS=-mod=mod -trimpath")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=", "GOARCH=", "GOFLAGS=-mod=readonly -trimpath")
 		if out, err := build.CombinedOutput(); err != nil {
 			return fmt.Errorf("go build: %w: %s", err, out)
 		}

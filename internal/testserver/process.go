@@ -200,6 +200,8 @@ func (p *Process) cleanup(t testing.TB) {
 
 // run runs a command to its end and puts its output into the error.
 func run(argv ...string) error {
+	runtime.LockOSThread() // see spawn
+	defer runtime.UnlockOSThread()
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.SysProcAttr = dieWithParent()
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -126,7 +126,8 @@ func TestServersDieWithTheTest(t *testing.T) {
 	}
 	testserver.MariaDB(t).Stop() // skips here when the child could only skip
 	child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
-	child.Env = append(os.Environ(), childEnv+"=1")
+	// What it leaves behind goes with this test's own directory.
+	child.Env = append(os.Environ(), childEnv+"=1", "TMPDIR="+t.TempDir())
 	out, err := child.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

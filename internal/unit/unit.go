@@ -84,6 +84,37 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil
 // Std returns the standard library's duration.
 func (d Duration) Std() time.Duration { return time.Duration(d) }
 
+// Count is a number that may be written with a decimal suffix: "50M", "1.5G",
+// "200k", "5000".
+type Count int64
+
+// UnmarshalText reads a count; the error names the suffixes that are known.
+func (c *Count) UnmarshalText(text []byte) error {
+	s := strings.TrimSpace(string(text))
+	digits := strings.TrimRight(s, "kMG")
+	f, known := map[string]float64{"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[s[len(digits):]]
+	n, err := strconv.ParseFloat(digits, 64)
+	if err != nil || !known || !(n >= 0 && n*f <= 1<<53) || n*f != math.Trunc(n*f) {
+		return fmt.Errorf("%q is not a count: write a number, such as 5000, 200k, 50M or 1G", s)
+	}
+	*c = Count(n * f)
+	return nil
+}
+
+// String prints the count with the largest suffix that divides it.
+func (c Count) String() string {
+	suffixes := []string{"", "k", "M", "G"}
+	n, u := int64(c), 0
+	for n != 0 && n%1000 == 0 && u < len(suffixes)-1 {
+		n /= 1000
+		u++
+	}
+	return strconv.FormatInt(n, 10) + suffixes[u]
+}
+
+// MarshalText is the inverse of UnmarshalText.
+func (c Count) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
 // Secret is text that never prints: every way of formatting it gives "•••".
 type Secret struct{ text string }
 

@@ -1,0 +1,88 @@
+package binlogfile
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/cdcd-io/cdcd/cdc"
+	"github.com/cdcd-io/cdcd/cdc/mysql/binlog"
+	"github.com/cdcd-io/cdcd/cdc/mysql/tables"
+	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/internal/unit"
+)
+
+// filesMax bounds the files of one source.
+const filesMax = 100_000
+
+// Config is what stands under `source: binlog_files:`.
+type Config struct {
+	// Files are binlog files in the order of the log. A relative path is meant
+	// from Dir, or from the working directory when that is empty.
+	Files []string `yaml:"files" config:"path"`
+	// Tables are patterns "db.table" with * for any run of characters.
+	Tables []string `yaml:"tables"`
+	// EventBytesMax bounds one event. Default 64 MiB.
+	EventBytesMax unit.Bytes `yaml:"event_bytes_max"`
+	// RateLimit bounds the speed of reading.
+	RateLimit RateLimit `yaml:"rate_limit"`
+
+	// Dir is the directory of the configuration file; its loader sets it.
+	Dir string `yaml:"-"`
+}
+
+// RateLimit bounds how fast a source reads; 0 means no limit.
+type RateLimit struct {
+	RowsPerSecond  int64      `yaml:"rows_per_second"`
+	BytesPerSecond unit.Bytes `yaml:"bytes_per_second"`
+}
+
+// Validate checks what can be checked without the files.
+func (c *Config) Validate() []*fault.Fault {
+	_, faults := tables.New(c.Tables)
+	refuse := func(code, path, hint, format string, args ...any) {
+		faults = append(faults, fault.New(fault.Config, code, path, hint, format, args...))
+	}
+	if len(c.Files) == 0 || len(c.Files) > filesMax {
+		refuse("files_invalid", "files", "name the binlog files to read, in their order, such as files: [binlog.000001, binlog.000002]",
+			"%d files are named", len(c.Files))
+	}
+	var seen []string
+	for i, f := range c.Files {
+		path, base := fmt.Sprintf("files[%d]", i), filepath.Base(f)
+		switch {
+		case f == "":
+			refuse("files_invalid", path, "write the file's name", "an empty name")
+		case slices.Contains(seen, base):
+			refuse("files_invalid", path, "give files of different servers to different pipelines",
+				"the name %s is there twice: a position could not tell them apart", base)
+		}
+		seen = append(seen, base)
+	}
+	if c.EventBytesMax < 1<<20 || c.EventBytesMax > 1<<30 {
+		refuse("event_bytes_max_invalid", "event_bytes_max", "write a size from 1MiB to 1GiB", "%v is out of range", c.EventBytesMax)
+	}
+	if c.RateLimit.RowsPerSecond < 0 {
+		refuse("rate_limit_invalid", "rate_limit.rows_per_second", "write a number of rows, or leave it out", "a rate below 0")
+	}
+	return faults
+}
+
+// Kind is the source's kind: the key binlog_files.
+func Kind() cdc.Kind {
+	return cdc.Kind{
+		Name:      "binlog_files",
+		NewConfig: func() any { return &Config{EventBytesMax: binlog.EventBytesMax} },
+		Open: func(config any, env cdc.Env) (cdc.Source, error) {
+			c, ok := config.(*Config)
+			if !ok {
+				return nil, fmt.Errorf("binlogfile: a configuration of type %T", config)
+			}
+			return New(*c, env)
+		},
+	}
+}
+
+// TableFilter returns the patterns of the tables that the source follows: what
+// its messages depend on, besides the files.
+func (c *Config) TableFilter() []string { return c.Tables }

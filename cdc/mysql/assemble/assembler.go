@@ -1,0 +1,256 @@
+package assemble
+
+import (
+	"context"
+	"time"
+
+	"github.com/cdcd-io/cdcd/cdc"
+	"github.com/cdcd-io/cdcd/cdc/mysql/binlog"
+	"github.com/cdcd-io/cdcd/cdc/mysql/gtid"
+	"github.com/cdcd-io/cdcd/cdc/mysql/position"
+	"github.com/cdcd-io/cdcd/cdc/mysql/tables"
+	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/sdk"
+)
+
+// idleInterval is how often a position without rows is told while filtered
+// transactions keep coming. Heartbeats and rotations tell it at once.
+const idleInterval = time.Second
+
+// Catalog reads definitions of tables from the server, for a log that does not
+// describe them completely.
+type Catalog interface {
+	// Table returns the table's definition as it is now, and a position of the
+	// server's log that the definition is not newer than: whatever changes the
+	// table later lies behind it. It returns nil for a table that is not there.
+	Table(ctx context.Context, name tables.Name) (*binlog.CatalogTable, *position.Position, error)
+}
+
+// Options say what an Assembler reads and where the batches go.
+type Options struct {
+	Env           cdc.Env
+	Filter        *tables.Filter
+	Catalog       Catalog // nil: the log must describe its tables itself
+	EventBytesMax int
+	// KeepGTIDs says that positions carry sets of GTIDs; without it file and
+	// position decide, and GTIDs only name transactions.
+	KeepGTIDs bool
+	// Files says that File names the files; what the log says of its next one
+	// does not count.
+	Files bool
+	Emit  func(context.Context, *cdc.Batch) error
+}
+
+// File goes to the beginning of a file, with Options.Files.
+func (a *Assembler) File(name string) error {
+	if a.at.file == name {
+		return nil
+	}
+	a.notThis = 0
+	err := a.unfinished()
+	a.at.rotate(name, position.FirstPos)
+	return err
+}
+
+// Assembler makes batches of raw events. It is used by one goroutine, except
+// for Stats.
+type Assembler struct {
+	o      Options
+	parser *binlog.Parser
+	pool   pool
+	stats  stats
+
+	at      place
+	b       *sdk.Builder
+	begin   sdk.Position // the boundary before the first transaction of b
+	tx      tx
+	tables  schemas
+	until   string // Start.Tx, until it comes
+	notThis uint64 // transactions of the first file that begin before it are done
+	sent    sent
+
+	logBytes int64     // since the last batch
+	told     uint64    // place.moved at the last batch
+	toldAt   time.Time // when that was
+}
+
+// sent is how much of a transaction had been handed out when its reading was
+// broken off.
+type sent struct {
+	id   string
+	rows uint64
+}
+
+// New returns an Assembler; Begin must be called before events.
+func New(o Options) *Assembler {
+	return &Assembler{o: o, tables: newSchemas()}
+}
+
+// Begin starts reading at a position: the first events must be those that the
+// server or the file has there.
+func (a *Assembler) Begin(from *position.Position, tx string) {
+	a.until = tx
+	a.sent = sent{}
+	a.restart(from)
+	a.told, a.toldAt = a.at.moved, a.o.Env.Now()
+}
+
+// Again begins anew at the last boundary after a lost connection, and returns
+// it. What was read of an unfinished transaction is forgotten, but what was
+// handed out of it is not handed out again.
+func (a *Assembler) Again() *position.Position {
+	if a.tx.open && a.tx.handed > 0 && (a.sent.id == "" || a.tx.handed > a.sent.rows) {
+		a.sent = sent{id: string(a.tx.id), rows: a.tx.handed}
+	}
+	from := a.at.position()
+	told := a.told == a.at.moved
+	a.restart(from)
+	if told {
+		a.told = a.at.moved
+	}
+	return from
+}
+
+func (a *Assembler) restart(from *position.Position) {
+	flavor := binlog.FlavorMySQL
+	if from.Flavor == gtid.MariaDB {
+		flavor = binlog.FlavorMariaDB
+	}
+	if a.tx.open && a.tx.building {
+		a.b.DropTx()
+	}
+	a.parser = binlog.NewParser(binlog.Options{Flavor: flavor, VerifyChecksum: true, EventBytesMax: a.o.EventBytesMax})
+	moved := a.at.moved
+	a.at = newPlace(from)
+	a.at.moved += moved
+	a.tx = tx{id: a.tx.id[:0]}
+	a.tables.forgetMaps()
+	a.notThis = 0
+	if from.GTIDs == nil {
+		a.notThis = from.Pos
+	}
+	if a.b == nil {
+		a.b = a.pool.get()
+	}
+}
+
+// Position returns the last boundary between transactions.
+func (a *Assembler) Position() *position.Position { return a.at.position() }
+
+// Waiting returns the transaction that is still looked for, or "".
+func (a *Assembler) Waiting() string { return a.until }
+
+// Event takes the next raw event of the log; raw is not kept.
+func (a *Assembler) Event(ctx context.Context, raw []byte) error {
+	ev, err := a.parser.Parse(raw)
+	if err != nil {
+		return a.located(err)
+	}
+	a.logBytes += int64(len(raw))
+	a.stats.event(len(raw))
+	return a.located(a.event(ctx, ev))
+}
+
+// located gives a fault of the decoder, which knows no file, its place.
+func (a *Assembler) located(err error) error {
+	if err == nil {
+		return nil
+	}
+	f := fault.Of(err)
+	if f.Err == err || f.Code == "unexpected" {
+		return err
+	}
+	c := *f
+	place := position.Place(a.at.file, a.at.pos)
+	switch {
+	case c.Path == "":
+		c.Path = place
+	case c.Path != place:
+		c.Path = place + ": " + c.Path
+	}
+	return &c
+}
+
+// fault returns a Fatal fault at the place of the reading.
+func (a *Assembler) fault(code, hint, format string, args ...any) error {
+	return fault.New(fault.Fatal, code, position.Place(a.at.file, a.at.pos), hint, format, args...)
+}
+
+// Flush emits all whole transactions that were read; a position that moved
+// without rows is emitted about once a second. It is called when nothing more
+// is there to read.
+func (a *Assembler) Flush(ctx context.Context) error {
+	a.stats.seen(a.o.Env.Now())
+	return a.flush(ctx, false)
+}
+
+// flush emits what is whole; now tells also a position without rows at once.
+func (a *Assembler) flush(ctx context.Context, now bool) error {
+	if a.b.Rows() > 0 {
+		switch {
+		case !a.tx.building:
+			return a.emit(ctx)
+		case a.b.Txs() > 1:
+			return a.split(ctx)
+		}
+		return nil
+	}
+	if a.told == a.at.moved || a.until != "" || a.tx.building {
+		return nil
+	}
+	if now || a.o.Env.Now().Sub(a.toldAt) >= idleInterval {
+		a.begin = a.at.encode()
+		return a.emit(ctx)
+	}
+	return nil
+}
+
+// End emits what is left when the log ends. A transaction that the end cuts off
+// is not emitted, nor does the position move behind its beginning.
+func (a *Assembler) End(ctx context.Context) error {
+	if a.tx.open && a.tx.building && a.b.Txs() == 1 {
+		a.b.DropTx()
+		a.tx.building = false
+	}
+	return a.flush(ctx, true)
+}
+
+// split sends the whole transactions in front of the open one, which moves to a
+// builder of its own.
+func (a *Assembler) split(ctx context.Context) error {
+	next := a.pool.get()
+	a.b.MoveTx(next, a.tables.snapshot())
+	if err := a.emit(ctx); err != nil {
+		return err
+	}
+	a.pool.put(a.b)
+	a.b = next
+	a.begin = a.at.encode()
+	return nil
+}
+
+// emit hands out the builder's batch and takes another builder. It waits for
+// the byte budget first.
+func (a *Assembler) emit(ctx context.Context) error {
+	b := a.b
+	batch := &cdc.Batch{
+		Batch:    b.Seal(a.tables.snapshot()),
+		Begin:    a.begin,
+		End:      a.at.encode(),
+		Read:     a.o.Env.Now(),
+		LogBytes: a.logBytes,
+		LogPos:   a.at.position().Place(),
+		Recycle:  func() { a.pool.put(b) },
+	}
+	if a.o.Env.Share != nil {
+		held, err := a.o.Env.Share.Acquire(ctx, int64(batch.Size()))
+		if err != nil {
+			return err
+		}
+		batch.Held = held
+	}
+	a.stats.batch(b.Rows(), batch.End, batch.LogPos)
+	a.b = a.pool.get()
+	a.logBytes, a.told, a.toldAt = 0, a.at.moved, batch.Read
+	return a.o.Emit(ctx, batch)
+}

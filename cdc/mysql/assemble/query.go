@@ -1,0 +1,134 @@
+package assemble
+
+import (
+	"context"
+
+	"github.com/cdcd-io/cdcd/cdc/mysql/binlog"
+	"github.com/cdcd-io/cdcd/cdc/mysql/gtid"
+	"github.com/cdcd-io/cdcd/cdc/mysql/statement"
+	"github.com/cdcd-io/cdcd/cdc/mysql/tables"
+	"github.com/cdcd-io/cdcd/sdk"
+)
+
+// query handles a statement: the bounds of a transaction, DDL, and what must
+// not be in a row-based log. outer says that the event stands in the log
+// itself, so that the place moves with it.
+func (a *Assembler) query(ctx context.Context, ev binlog.Event, outer bool) error {
+	q, err := a.parser.Query(ev)
+	if err != nil {
+		return err
+	}
+	s := statement.Read(q.SQL, q.Schema)
+	if !a.tx.open {
+		// A log without GTID events: the statement itself opens a transaction.
+		a.openTx(ev, gtid.ID{})
+		if err := a.seek(); err != nil {
+			return err
+		}
+	}
+	if outer {
+		a.at.advance(ev.Header)
+	}
+	switch s.Kind {
+	case statement.Begin, statement.XAStart:
+		a.tx.begun = true
+		a.tx.xa = a.tx.xa || s.Kind == statement.XAStart
+		if len(s.Tables) > 0 { // CREATE TABLE ... START TRANSACTION
+			return a.ddl(s)
+		}
+		return nil
+	case statement.Commit:
+		return a.commit(ctx)
+	case statement.Rollback:
+		return a.rollback(ctx)
+	case statement.Savepoint:
+		a.savepoint(s.Name)
+		return nil
+	case statement.RollbackTo:
+		return a.rollbackTo(s.Name)
+	case statement.XAEnd:
+		return nil
+	case statement.DML:
+		if err := a.dml(s); err != nil {
+			return err
+		}
+	case statement.Truncate:
+		if err := a.truncate(ctx, s.Tables[0]); err != nil {
+			return err
+		}
+	case statement.DDL, statement.Unknown:
+		if err := a.ddl(s); err != nil {
+			return err
+		}
+	}
+	if a.tx.begun {
+		return nil
+	}
+	return a.commit(ctx)
+}
+
+// dml refuses statements that change rows of followed tables without saying
+// which.
+func (a *Assembler) dml(s statement.Statement) error {
+	if a.tx.skip {
+		return nil
+	}
+	followed, what := false, "a table"
+	for _, n := range s.Tables {
+		if a.o.Filter.Match(n.DB, n.Table) {
+			followed, what = true, n.DB+"."+n.Table
+		}
+	}
+	if len(s.Tables) == 0 {
+		followed, what = a.o.Filter.MatchDB(s.DB), "a table of "+s.DB
+	}
+	if !followed {
+		return nil
+	}
+	return a.fault("statement_format", "SET GLOBAL binlog_format=ROW on the server, let all sessions connect anew, "+
+		"and take a new snapshot of the followed tables behind this position",
+		"the log changes %s by a statement instead of by rows", what)
+}
+
+// loadQuery refuses LOAD DATA in statement format, under the same rule.
+func (a *Assembler) loadQuery(ev binlog.Event) error {
+	q, err := a.parser.Query(ev)
+	if err != nil {
+		return err
+	}
+	return a.dml(statement.Statement{Kind: statement.DML, DB: q.Schema})
+}
+
+// truncate makes a row of the emptying of a followed table.
+func (a *Assembler) truncate(ctx context.Context, n tables.Name) error {
+	if a.tx.skip || !a.o.Filter.Match(n.DB, n.Table) {
+		return nil
+	}
+	schema, err := a.tables.named(n)
+	if err != nil {
+		return a.located(err)
+	}
+	if err := a.beforeRow(ctx); err != nil {
+		return err
+	}
+	size := a.b.Size()
+	a.b.BeginRow(schema, sdk.OpTruncate, 0, a.tx.rows)
+	a.b.EndRow()
+	return a.afterRow(ctx, a.b.Size()-size)
+}
+
+// ddl forgets what was known of the tables that a statement changes.
+func (a *Assembler) ddl(s statement.Statement) error {
+	touches := func(n tables.Name) bool {
+		if s.Kind == statement.Unknown || s.DB != "" && s.DB == n.DB {
+			return true
+		}
+		for _, t := range s.Tables {
+			if t == n {
+				return true
+			}
+		}
+		return false
+	}
+	return a.tables.changed(a, touches)
+}

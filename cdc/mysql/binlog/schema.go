@@ -1,0 +1,234 @@
+package binlog
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/sdk"
+)
+
+// CatalogColumn is one column as information_schema.COLUMNS, or a table
+// definition read elsewhere, describes it.
+type CatalogColumn struct {
+	Name     string
+	Native   string // COLUMN_TYPE, such as "int unsigned" or "varchar(20)"
+	Nullable bool
+	Charset  string   // CHARACTER_SET_NAME; "" for columns that are no text
+	Labels   []string // of ENUM and SET
+}
+
+// CatalogTable is a table as the server's catalog describes it.
+type CatalogTable struct {
+	DB, Table string
+	Columns   []CatalogColumn
+	Key       []int // columns of the primary key, in key order
+}
+
+// RowPlan is the prepared decoder of a table's rows. It is used by one
+// goroutine.
+type RowPlan struct {
+	table   string
+	schema  *sdk.Schema
+	columns []column
+}
+
+// Schema returns the schema of the rows that the plan decodes.
+func (pl *RowPlan) Schema() *sdk.Schema { return pl.schema }
+
+// BuildSchema makes a table's schema and the decoder of its rows. The caller
+// numbers the schema (sdk.Schema.ID) before it decodes the first row.
+//
+// With binlog_row_metadata=FULL the log itself describes the table as it was, and
+// c, which may be nil, only tells what no log does: MariaDB's UUID and INET
+// types, and the type's own name; a column of c that does not fit is left out of
+// account. Otherwise c has to supply names, labels, key and missing character
+// sets, and must agree with the log.
+//
+// Faults: schema_mismatch where c and the log disagree, schema_incomplete where
+// neither says what is needed, charset_unknown.
+func BuildSchema(t *TableMap, c *CatalogTable) (*sdk.Schema, *RowPlan, error) {
+	if !t.HasNames() {
+		if err := checkCatalog(t, c); err != nil {
+			return nil, nil, err
+		}
+	}
+	s := &sdk.Schema{DB: t.DB, Table: t.Table, Columns: make([]sdk.Column, len(t.Columns))}
+	pl := &RowPlan{table: t.FullName(), schema: s, columns: make([]column, len(t.Columns))}
+	for i := range t.Columns {
+		b := planner{table: pl.table, m: &t.Columns[i], out: &s.Columns[i], plan: &pl.columns[i], number: i + 1}
+		if c != nil && i < len(c.Columns) && (!t.HasNames() || b.fits(&c.Columns[i])) {
+			b.cat = &c.Columns[i]
+		}
+		if err := b.build(); err != nil {
+			return nil, nil, err
+		}
+	}
+	if t.HasNames() {
+		s.Key = slices.Clone(t.Key)
+	} else {
+		s.Key = slices.Clone(c.Key)
+	}
+	return s, pl, nil
+}
+
+// checkCatalog compares the catalog with a log that does not name its columns.
+func checkCatalog(t *TableMap, c *CatalogTable) error {
+	if c == nil {
+		return incomplete(t.FullName(), "the log does not name the table's columns, and the server no longer has the table")
+	}
+	if len(c.Columns) != len(t.Columns) {
+		return mismatch(t.FullName(), "the log has %d columns here, the server's catalog %d", len(t.Columns), len(c.Columns))
+	}
+	for i := range c.Columns {
+		if why := disagree(&t.Columns[i], &c.Columns[i]); why != "" {
+			return mismatch(t.FullName()+"."+c.Columns[i].Name, "column %d: %s", i+1, why)
+		}
+	}
+	for _, k := range c.Key {
+		if k < 0 || k >= len(c.Columns) {
+			return mismatch(t.FullName(), "the key names column %d of %d", k+1, len(c.Columns))
+		}
+	}
+	return nil
+}
+
+func mismatch(place, what string, args ...any) error {
+	return fault.New(fault.Fatal, CodeSchemaMismatch, place,
+		hintMetadata+"; or start from a position behind the last change of the table's definition", what, args...)
+}
+
+func incomplete(place, what string, args ...any) error {
+	return fault.New(fault.Fatal, CodeSchemaIncomplete, place, hintMetadata, what, args...)
+}
+
+// nativeBase returns the first word of a native type: "int" of "int(11) unsigned".
+func nativeBase(native string) string {
+	n := strings.ToLower(native)
+	if i := strings.IndexAny(n, " ("); i >= 0 {
+		n = n[:i]
+	}
+	return n
+}
+
+// disagree says how the catalog's column can't be the log's; "" if it can.
+func disagree(m *ColumnMap, c *CatalogColumn) string {
+	base := nativeBase(c.Native)
+	types := nativeTypes(base)
+	if types == nil {
+		return "the catalog's type " + c.Native + " is not known"
+	}
+	if !slices.Contains(types, m.Type) {
+		return "the catalog says " + c.Native + ", the log has " + m.Type.String()
+	}
+	if m.SignKnown && isInteger(m.Type) && m.Unsigned != strings.Contains(strings.ToLower(c.Native), "unsigned") {
+		return "the catalog says " + c.Native + ", the log differs in the sign"
+	}
+	if p, s := nativeNumbers(c.Native); m.Type == ColNewDecimal && p > 0 && (p != int(m.Meta>>8) || s != int(m.Meta&0xff)) {
+		return "the catalog says " + c.Native + ", the log has another precision or scale"
+	}
+	if d, _ := nativeNumbers(c.Native); isTemporal2(m.Type) && d != int(m.Meta) {
+		return "the catalog says " + c.Native + ", the log has another number of fractional digits"
+	}
+	return ""
+}
+
+func isInteger(t ColumnType) bool {
+	return t == ColTiny || t == ColShort || t == ColInt24 || t == ColLong || t == ColLongLong
+}
+
+func isTemporal2(t ColumnType) bool {
+	return t == ColTime2 || t == ColDateTime2 || t == ColTimestamp2
+}
+
+// nativeNumbers returns the numbers in the parentheses of a native type, 0 for
+// those that are not there.
+func nativeNumbers(native string) (a, b int) {
+	i := strings.IndexByte(native, '(')
+	if i < 0 {
+		return 0, 0
+	}
+	n := [2]int{}
+	k := 0
+	for _, r := range native[i+1:] {
+		switch {
+		case r >= '0' && r <= '9' && n[k] < 1<<20:
+			n[k] = n[k]*10 + int(r-'0')
+		case r == ',' && k == 0:
+			k = 1
+		default:
+			return n[0], n[1]
+		}
+	}
+	return n[0], n[1]
+}
+
+// nativeTypes returns the types that the log may have for a native type.
+func nativeTypes(base string) []ColumnType {
+	switch base {
+	case "tinyint", "bool", "boolean":
+		return []ColumnType{ColTiny}
+	case "smallint":
+		return []ColumnType{ColShort}
+	case "mediumint":
+		return []ColumnType{ColInt24}
+	case "int", "integer":
+		return []ColumnType{ColLong}
+	case "bigint":
+		return []ColumnType{ColLongLong}
+	case "float":
+		return []ColumnType{ColFloat}
+	case "double", "real":
+		return []ColumnType{ColDouble}
+	case "decimal", "numeric":
+		return []ColumnType{ColNewDecimal}
+	case "bit":
+		return []ColumnType{ColBit}
+	case "year":
+		return []ColumnType{ColYear}
+	case "date":
+		return []ColumnType{ColDate, ColNewDate}
+	case "time":
+		return []ColumnType{ColTime, ColTime2}
+	case "datetime":
+		return []ColumnType{ColDateTime, ColDateTime2}
+	case "timestamp":
+		return []ColumnType{ColTimestamp, ColTimestamp2}
+	case "char", "binary", "uuid", "inet4", "inet6":
+		return []ColumnType{ColString, ColVarString}
+	case "varchar", "varbinary":
+		return []ColumnType{ColVarchar, ColVarString, ColVarcharCompressed}
+	case "tinytext", "text", "mediumtext", "longtext", "tinyblob", "blob", "mediumblob", "longblob":
+		return []ColumnType{ColBlob, ColBlobCompressed}
+	case "enum":
+		return []ColumnType{ColEnum}
+	case "set":
+		return []ColumnType{ColSet}
+	case "json":
+		return []ColumnType{ColJSON, ColBlob}
+	case "vector":
+		return []ColumnType{ColVector, ColVarchar}
+	case "geometry", "point", "linestring", "polygon", "multipoint", "multilinestring",
+		"multipolygon", "geomcollection", "geometrycollection":
+		return []ColumnType{ColGeometry}
+	}
+	return nil
+}
+
+// labelsUTF8 converts the labels that the log has.
+func labelsUTF8(labels [][]byte, text *charset) ([][]byte, error) {
+	out := make([][]byte, len(labels))
+	for i, l := range labels {
+		var err error
+		if out[i], err = text.append(nil, l); err != nil {
+			return nil, err
+		}
+		if !utf8.Valid(out[i]) {
+			return nil, errText // labels of character set binary
+		}
+		out[i] = bytes.Clone(out[i])
+	}
+	return out, nil
+}

@@ -1,0 +1,170 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/go-mysql-org/go-mysql/client"
+	"github.com/go-mysql-org/go-mysql/mysql"
+
+	"github.com/cdcd-io/cdcd/cdc/mysql/gtid"
+)
+
+// connectTimeout bounds dialing, handshake and login; queryTimeout one query.
+const (
+	connectTimeout = 10 * time.Second
+	queryTimeout   = 60 * time.Second
+)
+
+// Conn is a connection for questions in SQL. It is used by one goroutine.
+type Conn struct {
+	c    *client.Conn
+	sock *socket
+}
+
+// Connect opens a connection. It is given up when ctx ends or ten seconds have
+// passed. The error is the server's *mysql.MyError where it gave one.
+func Connect(ctx context.Context, t Target) (*Conn, error) {
+	c, err := connect(ctx, t)
+	if err != nil && t.TLS == TLSPreferred && strings.Contains(err.Error(), "does not support TLS") {
+		t.TLS = TLSOff
+		c, err = connect(ctx, t)
+	}
+	return c, err
+}
+
+func connect(ctx context.Context, t Target) (*Conn, error) {
+	conf, err := t.tlsConfig()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	var sock *socket
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		sock = newSocket(c)
+		return sock, nil
+	}
+	var c *client.Conn
+	err = guarded(ctx, func() {
+		if sock != nil {
+			sock.Conn.Close()
+		}
+	}, func() (err error) {
+		c, err = client.ConnectWithDialer(ctx, "tcp", t.Addr, t.User, t.Password, "", func(dctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(dctx, network, addr)
+			if err == nil {
+				deadline, _ := ctx.Deadline()
+				err = conn.SetDeadline(deadline)
+			}
+			return conn, err
+		}, func(c *client.Conn) error {
+			c.SetTLSConfig(conf)
+			c.SetAttributes(map[string]string{"program_name": "cdcd"})
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		if ctx.Err() != nil && context.Cause(ctx) != nil && !isServerError(err) {
+			return nil, fmt.Errorf("connect: %w", errors.Join(context.Cause(ctx), err))
+		}
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	return &Conn{c: c, sock: sock}, nil
+}
+
+func isServerError(err error) bool {
+	_, ok := errors.AsType[*mysql.MyError](err)
+	return ok
+}
+
+// guarded runs f, and release when ctx ends before f does. Nothing of it is
+// left running when it returns.
+func guarded(ctx context.Context, release func(), f func() error) error {
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		release()
+	})
+	err := f()
+	if !stop() {
+		<-done
+	}
+	return err
+}
+
+// Close closes the connection.
+func (c *Conn) Close() error { return c.c.Close() }
+
+// Version is what the server calls itself, such as "10.11.6-MariaDB-log".
+func (c *Conn) Version() string { return c.c.GetServerVersion() }
+
+// Flavor is whose server it is.
+func (c *Conn) Flavor() gtid.Flavor {
+	if strings.Contains(strings.ToLower(c.Version()), "mariadb") {
+		return gtid.MariaDB
+	}
+	return gtid.MySQL
+}
+
+// Query runs one statement and returns its rows as text; NULL is "".
+func (c *Conn) Query(ctx context.Context, sql string) (rows [][]string, err error) {
+	err = guarded(ctx, func() { c.sock.Conn.Close() }, func() error {
+		if err := c.sock.SetDeadline(time.Now().Add(queryTimeout)); err != nil {
+			return err
+		}
+		r, err := c.c.Execute(sql)
+		if err != nil {
+			return fmt.Errorf("%w in: %.100s", err, sql)
+		}
+		defer r.Close()
+		if r.Resultset == nil {
+			return nil
+		}
+		rows = make([][]string, r.RowNumber())
+		for i := range rows {
+			rows[i] = make([]string, r.ColumnNumber())
+			for k := range rows[i] {
+				if rows[i][k], err = r.GetString(i, k); err != nil {
+					return err
+				}
+			}
+		}
+		return c.sock.SetDeadline(time.Time{})
+	})
+	if err != nil && ctx.Err() != nil {
+		err = errors.Join(context.Cause(ctx), err)
+	}
+	return rows, err
+}
+
+// Value returns the only cell of a statement's result, or "" for no row.
+func (c *Conn) Value(ctx context.Context, sql string) (string, error) {
+	rows, err := c.Query(ctx, sql)
+	if err != nil || len(rows) == 0 || len(rows[0]) == 0 {
+		return "", err
+	}
+	return rows[0][0], nil
+}
+
+// Code returns the server's error code in err's chain, or 0.
+func Code(err error) uint16 {
+	if e, ok := errors.AsType[*mysql.MyError](err); ok {
+		return e.Code
+	}
+	return 0
+}
+
+// Quote makes a string literal of text.
+func Quote(text string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(text) + "'"
+}

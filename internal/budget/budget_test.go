@@ -1,0 +1,140 @@
+package budget_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/cdcd-io/cdcd/internal/budget"
+)
+
+func acquire(t *testing.T, s *budget.Share, n int64) *budget.Reservation {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	r, err := s.Acquire(ctx, n)
+	if err != nil {
+		t.Fatalf("acquire %d with %d in use: %v", n, s.Used(), err)
+	}
+	return r
+}
+
+func refused(t *testing.T, s *budget.Share, n int64) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if r, err := s.Acquire(ctx, n); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("acquire %d with %d in use was let through: %v %v", n, s.Used(), r, err)
+	}
+}
+
+func TestShareHasItsMinimum(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := budget.New(100)
+		one, two := b.Share(20), b.Share(20)
+		hog := acquire(t, one, 80) // its own 20 and all of the shared 60
+		refused(t, one, 1)
+		mine := acquire(t, two, 20) // the other's minimum is untouched
+		refused(t, two, 1)
+		hog.Release()
+		hog.Release() // once is once
+		acquire(t, two, 60).Release()
+		mine.Release()
+		if one.Used() != 0 || two.Used() != 0 {
+			t.Errorf("%d and %d bytes left over", one.Used(), two.Used())
+		}
+	})
+}
+
+func TestReservationWiderThanTheBudgetGoesAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := budget.New(100).Share(10)
+		big := acquire(t, s, 1000)
+		refused(t, s, 1)
+		big.Release()
+		small := acquire(t, s, 10)
+		refused(t, s, 1000)
+		small.Release()
+		acquire(t, s, 100).Release()
+	})
+}
+
+func TestWaiterIsWoken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := budget.New(10).Share(0)
+		held := acquire(t, s, 10)
+		got := make(chan error, 1)
+		go func() {
+			r, err := s.Acquire(t.Context(), 5)
+			if err == nil {
+				r.Release()
+			}
+			got <- err
+		}()
+		synctest.Wait()
+		held.Release()
+		if err := <-got; err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestNothingLeaks(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		b := budget.New(1000)
+		shares := []*budget.Share{b.Share(100), b.Share(300)}
+		done, cancel := context.WithCancel(context.Background())
+		cancel()
+		var held []*budget.Reservation
+		for range rapid.IntRange(0, 40).Draw(t, "steps") {
+			if len(held) > 0 && rapid.Bool().Draw(t, "release") {
+				held[0].Release()
+				held = held[1:]
+				continue
+			}
+			r, err := rapid.SampledFrom(shares).Draw(t, "share").Acquire(done, rapid.Int64Range(1, 400).Draw(t, "n"))
+			if err == nil {
+				held = append(held, r)
+			}
+			if used := shares[0].Used() + shares[1].Used(); used > 1000 {
+				t.Fatalf("%d of 1000 bytes in use", used)
+			}
+		}
+		for _, r := range held {
+			r.Release()
+		}
+		if r, err := shares[0].Acquire(done, 700); err != nil || r.Bytes() != 700 {
+			t.Fatalf("after all was released, 700 bytes are refused: %v", err)
+		}
+	})
+}
+
+func TestLimiter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := budget.NewLimiter(10, 1000)
+		start := time.Now()
+		for range 50 {
+			if err := l.Rows(t.Context(), 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(start); took != 4*time.Second { // one second's worth is the burst
+			t.Errorf("50 rows at 10 rows/s took %v", took)
+		}
+		start = time.Now()
+		if err := l.Bytes(t.Context(), 5000); err != nil { // wider than the burst
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took != 4*time.Second {
+			t.Errorf("5000 bytes at 1000 B/s took %v", took)
+		}
+		var none *budget.Limiter
+		if err := none.Rows(t.Context(), 1<<30); err != nil {
+			t.Errorf("no limiter limits: %v", err)
+		}
+	})
+}

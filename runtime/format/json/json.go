@@ -1,0 +1,140 @@
+package json
+
+import (
+	"bytes"
+	"strconv"
+
+	"github.com/cdcd-io/cdcd/runtime/format"
+	"github.com/cdcd-io/cdcd/sdk"
+)
+
+// Kind returns the format's entry for the list of formats.
+func Kind() format.Kind {
+	return format.Kind{Name: "json", New: func() format.Format { return New() }}
+}
+
+// Format renders rows; see the package comment. It implements format.Format
+// and format.Keyer.
+type Format struct {
+	tables []*table // by schema id
+}
+
+// New returns a Format.
+func New() *Format { return &Format{} }
+
+// table holds what is the same for all rows of one schema.
+type table struct {
+	schema    *sdk.Schema
+	connector string
+	names     [][]byte // `"name":` of each column
+	source    []byte   // `,"source":{"connector":…,"db":…,"table":…,"server_id":`
+}
+
+func (f *Format) table(s *sdk.Schema, connector string) *table {
+	for int(s.ID) >= len(f.tables) {
+		f.tables = append(f.tables, nil)
+	}
+	// A step may change what a schema id stands for, so the pointer decides.
+	if t := f.tables[s.ID]; t != nil && t.schema == s && (connector == "" || t.connector == connector) {
+		return t
+	}
+	t := &table{schema: s, connector: connector, names: make([][]byte, len(s.Columns))}
+	for i := range s.Columns {
+		t.names[i] = append(appendText(nil, s.Columns[i].Name), ':')
+	}
+	t.source = appendText([]byte(`,"source":{"connector":`), connector)
+	t.source = appendText(append(t.source, `,"db":`...), s.DB)
+	t.source = appendText(append(t.source, `,"table":`...), s.Table)
+	t.source = append(t.source, `,"server_id":`...)
+	f.tables[s.ID] = t
+	return t
+}
+
+// AppendRow appends the body of one row's message to dst.
+func (f *Format) AppendRow(dst []byte, r sdk.Row, c format.Context) []byte {
+	t, tx := f.table(r.Schema(), c.Source), r.Tx()
+	dst = t.appendImage(append(dst, `{"before":`...), r.Before())
+	dst = t.appendImage(append(dst, `,"after":`...), r.After())
+	dst = t.appendSource(dst, r, tx)
+	dst = append(dst, `,"op":"`...)
+	dst = append(dst, r.Op().Letter())
+	dst = strconv.AppendInt(append(dst, `","ts_ms":`...), tx.Time()/1000, 10)
+	dst = appendText(append(dst, `,"transaction":{"id":`...), tx.ID())
+	dst = strconv.AppendUint(append(dst, `,"index":`...), r.Ordinal(), 10)
+	if tx.Whole() {
+		dst = strconv.AppendUint(append(dst, `,"total":`...), tx.RowsTotal(), 10)
+	}
+	return append(dst, '}', '}')
+}
+
+func (t *table) appendSource(dst []byte, r sdk.Row, tx sdk.Tx) []byte {
+	dst = strconv.AppendUint(append(dst, t.source...), uint64(tx.Server()), 10)
+	if hasGTID(tx) {
+		dst = appendText(append(dst, `,"gtid":`...), tx.ID())
+	}
+	dst = appendText(append(dst, `,"file":`...), tx.File())
+	dst = strconv.AppendUint(append(dst, `,"pos":`...), tx.PosStart(), 10)
+	dst = strconv.AppendUint(append(dst, `,"row":`...), r.Ordinal(), 10)
+	dst = strconv.AppendInt(append(dst, `,"ts_ms":`...), tx.Time()/1000, 10)
+	return append(dst, '}')
+}
+
+// hasGTID tells a GTID from the "file:position" that names a transaction
+// without one.
+func hasGTID(tx sdk.Tx) bool {
+	var digits [20]byte
+	id, file := tx.ID(), tx.File()
+	if len(id) <= len(file) || !bytes.HasPrefix(id, file) || id[len(file)] != ':' {
+		return true
+	}
+	return !bytes.Equal(id[len(file)+1:], strconv.AppendUint(digits[:0], tx.PosStart(), 10))
+}
+
+func (t *table) appendImage(dst []byte, m sdk.Image) []byte {
+	if !m.Valid() {
+		return append(dst, "null"...)
+	}
+	dst = append(dst, '{')
+	first := true
+	for c := range t.names {
+		if m.IsAbsent(c) {
+			continue
+		}
+		if !first {
+			dst = append(dst, ',')
+		}
+		first = false
+		dst = t.appendColumn(dst, m, c)
+	}
+	return append(dst, '}')
+}
+
+func (t *table) appendColumn(dst []byte, m sdk.Image, c int) []byte {
+	dst = append(dst, t.names[c]...)
+	if m.IsNull(c) {
+		return append(dst, "null"...)
+	}
+	return appendValue(dst, m, c, &t.schema.Columns[c])
+}
+
+// AppendKey appends the primary key as an object, such as {"id":7}: of the row
+// after its change, or before it where there is no after.
+func (f *Format) AppendKey(dst []byte, r sdk.Row) []byte {
+	t := f.table(r.Schema(), "")
+	m := r.After()
+	if !m.Valid() {
+		m = r.Before()
+	}
+	if len(t.schema.Key) == 0 || !m.Valid() {
+		return dst
+	}
+	start := len(dst)
+	for i, c := range t.schema.Key {
+		if m.IsAbsent(c) {
+			return dst[:start]
+		}
+		dst = append(dst, "{,"[min(i, 1)])
+		dst = t.appendColumn(dst, m, c)
+	}
+	return append(dst, '}')
+}

@@ -1,0 +1,164 @@
+package natsd_test
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/internal/testserver"
+	"github.com/cdcd-io/cdcd/internal/unit"
+	"github.com/cdcd-io/cdcd/runtime/natsd"
+)
+
+func start(t *testing.T, cfg natsd.Config) *natsd.NATS {
+	t.Helper()
+	n, err := natsd.Start(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeNATS(t, n) })
+	return n
+}
+
+func closeNATS(t *testing.T, n *natsd.NATS) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := n.Close(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEmbeddedKeepsStreamsAndLeavesNothingBehind(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	dir := t.TempDir()
+	for round := range 3 {
+		n, err := natsd.Start(t.Context(), natsd.Config{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc, err := n.Connect(t.Context(), "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		js, err := jetstream.New(nc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := js.CreateOrUpdateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}}); err != nil {
+			t.Fatal(err)
+		}
+		ack, err := js.Publish(t.Context(), "s", []byte("x"))
+		if err != nil || ack.Sequence != uint64(round+1) {
+			t.Fatalf("round %d: ack %+v, %v", round, ack, err)
+		}
+		if got := nc.MaxPayload(); got != natsd.PayloadBytesMax {
+			t.Errorf("max payload %d", got)
+		}
+		if n.ClientURL() != "" {
+			t.Errorf("listens at %s without being asked", n.ClientURL())
+		}
+		closeNATS(t, n)
+		closeNATS(t, n) // further calls do nothing
+		if !nc.IsClosed() {
+			t.Error("connection outlived Close")
+		}
+		if _, err := n.Connect(t.Context(), "late"); !fault.HasCode(err, natsd.CodeUnreachable) {
+			t.Errorf("connect after Close: %v", err)
+		}
+	}
+}
+
+func TestTwoServersNeverShareAStore(t *testing.T) {
+	dir := t.TempDir()
+	start(t, natsd.Config{Dir: dir})
+	_, err := natsd.Start(t.Context(), natsd.Config{Dir: dir})
+	if !fault.HasCode(err, natsd.CodeInUse) || fault.ExitCode(err) != 3 {
+		t.Fatalf("second server on one store: %v", err)
+	}
+}
+
+func TestListens(t *testing.T) {
+	n := start(t, natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+	other, err := natsd.Start(t.Context(), natsd.Config{URL: n.ClientURL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeNATS(t, other)
+}
+
+func TestOccupiedAddressIsAFault(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, err = natsd.Start(t.Context(), natsd.Config{Dir: t.TempDir(), Listen: l.Addr().String()})
+	if !fault.HasCode(err, natsd.CodeStart) || fault.Of(err).Hint == "" {
+		t.Fatalf("occupied address: %v", err)
+	}
+}
+
+func TestStoreIsBounded(t *testing.T) {
+	n := start(t, natsd.Config{Dir: t.TempDir(), StoreBytesMax: 80 << 20})
+	nc, err := n.Connect(t.Context(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}, MaxBytes: int64(unit.Bytes(100 << 20))})
+	if err == nil {
+		t.Fatal("a stream larger than the store was accepted")
+	}
+}
+
+func TestExternal(t *testing.T) {
+	ns := testserver.NATS(t)
+	n := start(t, natsd.Config{URL: ns.URL()})
+	nc, err := n.Connect(t.Context(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns.Kill()
+	for nc.IsConnected() {
+		time.Sleep(time.Millisecond)
+	}
+	if err := nc.Publish("s", nil); err == nil {
+		t.Error("publishing into a lost connection gave no error")
+	}
+	ns.Restart(t)
+	for deadline := time.Now().Add(10 * time.Second); !nc.IsConnected(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("did not reconnect")
+		}
+	}
+}
+
+func TestExternalFaults(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := "nats://" + l.Addr().String()
+	l.Close()
+	_, err = natsd.Start(t.Context(), natsd.Config{URL: url})
+	if !fault.HasCode(err, natsd.CodeUnreachable) || fault.ExitCode(err) != 3 {
+		t.Errorf("no server: %v", err)
+	}
+
+	ns := testserver.NATS(t, testserver.NATSConfig(
+		"accounts { A { users: [{user: a, password: a}] }, B { jetstream: enabled, users: [{user: b, password: b}] } }",
+		"no_auth_user: a"))
+	_, err = natsd.Start(t.Context(), natsd.Config{URL: ns.URL()})
+	if !fault.HasCode(err, natsd.CodeNoJetStream) {
+		t.Errorf("account without JetStream: %v", err)
+	}
+}

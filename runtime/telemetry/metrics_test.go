@@ -1,0 +1,62 @@
+package telemetry
+
+import (
+	"bytes"
+	"flag"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+var update = flag.Bool("update", false, "write the golden file")
+
+func TestMetrics(t *testing.T) {
+	now := time.Unix(1000, 0)
+	status := []Status{
+		{
+			Pipeline: "shop", State: "streaming", Since: now.Add(-5 * time.Second), Ready: true,
+			Source: Source{Kind: "mysql", Connected: true, Rows: 10, Bytes: 2048, Transactions: 4, Reconnects: 1},
+			Sink:   Sink{Kind: "jetstream", Messages: 6, Bytes: 600}, RowsIn: 10, RowsOut: 6, RowsDropped: 2, RowsSkipped: 1, DeadLetters: 1,
+			LagSeconds: 0.25, CheckpointAt: now.Add(-time.Second), GuestBytes: 65536, BudgetBytes: 4096, Restarts: 2,
+		},
+		{Pipeline: "new", State: "halted", Since: now},
+	}
+	r := prometheus.NewRegistry()
+	r.MustRegister(newCollector(States{"streaming", "halted"}, func() []Status { return status }, func() time.Time { return now }))
+	w := httptest.NewRecorder()
+	promhttp.HandlerFor(r, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	got := w.Body.Bytes()
+	if *update {
+		if err := os.WriteFile("testdata/metrics.golden", got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile("testdata/metrics.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("metrics (-want +got):\n%s", diff)
+	}
+	for line := range bytes.Lines(got) {
+		name, _, _ := strings.Cut(string(line), "{")
+		if !strings.HasPrefix(name, "#") && !strings.HasPrefix(name, "cdcd_") {
+			t.Errorf("%q has not the prefix cdcd_", name)
+		}
+	}
+}
+
+// The registry registers: no metric is described twice or wrongly.
+func TestRegistry(t *testing.T) {
+	r := Registry("v1", States{"a"}, func() []Status { return []Status{{Pipeline: "p", State: "a"}} }, time.Now)
+	families, err := r.Gather()
+	if err != nil || len(families) < 10 {
+		t.Errorf("Gather = %d families, %v", len(families), err)
+	}
+}

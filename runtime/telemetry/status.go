@@ -1,0 +1,51 @@
+package telemetry
+
+import "time"
+
+// Status is one pipeline at one moment.
+type Status struct {
+	Pipeline string    `json:"pipeline"`
+	State    string    `json:"state"` // a word: "streaming", "halted"
+	Reason   string    `json:"reason,omitempty"`
+	Code     string    `json:"code,omitempty"` // of the fault behind the state, for cdcd explain
+	Since    time.Time `json:"since"`
+	// Ready says that the state is one in which data flows or could flow.
+	Ready bool `json:"ready"`
+
+	Source Source `json:"source"`
+	Sink   Sink   `json:"sink"`
+
+	// Rows of the pipeline since its first start; restarts don't reset them.
+	RowsIn      uint64 `json:"rows_in"`
+	RowsOut     uint64 `json:"rows_out"`
+	RowsDropped uint64 `json:"rows_dropped"` // by steps that leave rows out
+	RowsSkipped uint64 `json:"rows_skipped"` // refused by a step whose on_error is skip
+	DeadLetters uint64 `json:"dead_letters"`
+
+	// LagSeconds is how long after its commit the last transaction was confirmed.
+	LagSeconds   float64   `json:"lag_seconds"`
+	Restarts     uint64    `json:"restarts"`
+	CheckpointAt time.Time `json:"checkpoint_at"` // zero before the first
+	GuestBytes   int64     `json:"guest_bytes"`   // linear memory of the steps
+	BudgetBytes  int64     `json:"budget_bytes"`  // held by batches in flight
+	// Receipts are what the steps gave back when they ended.
+	Receipts any `json:"receipts,omitempty"`
+}
+
+// Source is what a pipeline's source has done since the process started.
+type Source struct {
+	Kind         string `json:"kind"`
+	Connected    bool   `json:"connected"`
+	Position     string `json:"position"` // for people: "binlog.000007:4711"
+	Rows         uint64 `json:"rows"`
+	Bytes        uint64 `json:"bytes"`
+	Transactions uint64 `json:"transactions"`
+	Reconnects   uint64 `json:"reconnects"`
+}
+
+// Sink is what was published since the process started.
+type Sink struct {
+	Kind     string `json:"kind"`
+	Messages uint64 `json:"messages"`
+	Bytes    uint64 `json:"bytes"`
+}

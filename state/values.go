@@ -1,0 +1,138 @@
+package state
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cdcd-io/cdcd/sdk"
+)
+
+// errValue is wrapped by what is wrong with a stored value.
+var errValue = errors.New("not a value of this layout")
+
+// valueVersion is the first byte of every value; an encoding that changes gets
+// a new number and keeps being read.
+const valueVersion byte = 1
+
+// schemaIDMax bounds the schema ids that a stored row may name.
+const schemaIDMax = 1 << 20
+
+func encodeJSON(v any) ([]byte, error) {
+	b, err := json.Marshal(v)
+	return append([]byte{valueVersion}, b...), err
+}
+
+func decodeJSON(p []byte, v any) error {
+	if len(p) == 0 || p[0] != valueVersion {
+		return errValue
+	}
+	if err := json.Unmarshal(p[1:], v); err != nil {
+		return fmt.Errorf("%w: %w", errValue, err)
+	}
+	return nil
+}
+
+func appendBytes[T string | []byte](dst []byte, v T) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(v))), v...)
+}
+
+// fields reads a sequence of uvarints and of byte strings with their lengths.
+type fields struct {
+	p   []byte
+	bad bool
+}
+
+func (f *fields) uint() uint64 {
+	v, n := binary.Uvarint(f.p)
+	if n <= 0 {
+		f.p, f.bad = nil, true
+		return 0
+	}
+	f.p = f.p[n:]
+	return v
+}
+
+func (f *fields) bytes() []byte {
+	n := f.uint()
+	if n > uint64(len(f.p)) {
+		f.p, f.bad = nil, true
+		return nil
+	}
+	v := f.p[:n:n]
+	f.p = f.p[n:]
+	return v
+}
+
+// encodeSchema: version | dropped | position | sdk.AppendSchema.
+func encodeSchema(behind sdk.Position, s *sdk.Schema, dropped bool) []byte {
+	b := []byte{valueVersion, 0}
+	if dropped {
+		b[1] = 1
+	}
+	return sdk.AppendSchema(appendBytes(b, string(behind)), s)
+}
+
+func decodeSchema(p []byte) (behind sdk.Position, s *sdk.Schema, dropped bool, err error) {
+	if len(p) < 2 || p[0] != valueVersion {
+		return "", nil, false, errValue
+	}
+	f := fields{p: p[2:]}
+	behind = sdk.Position(f.bytes())
+	if f.bad {
+		return "", nil, false, errValue
+	}
+	s, err = sdk.DecodeSchema(f.p)
+	return behind, s, p[1] == 1, err
+}
+
+// encodeDeadLetter: version | time µs | reason | position | schema | batch |
+// number of large values | each.
+func encodeDeadLetter(d *DeadLetter, row *sdk.Batch) []byte {
+	b := binary.AppendUvarint([]byte{valueVersion}, uint64(d.Time.UnixMicro()))
+	b = appendBytes(b, d.Reason)
+	b = appendBytes(b, string(d.Position))
+	b = appendBytes(b, sdk.AppendSchema(nil, row.Row(0).Schema()))
+	b = appendBytes(b, row.Bytes())
+	b = binary.AppendUvarint(b, uint64(len(row.Large())))
+	for _, v := range row.Large() {
+		b = appendBytes(b, v)
+	}
+	return b
+}
+
+func decodeDeadLetter(p []byte) (d DeadLetter, err error) {
+	if len(p) == 0 || p[0] != valueVersion {
+		return d, errValue
+	}
+	f := fields{p: p[1:]}
+	d.Time = time.UnixMicro(int64(f.uint())).UTC()
+	d.Reason = string(f.bytes())
+	d.Position = sdk.Position(f.bytes())
+	schema, region := f.bytes(), f.bytes()
+	n := f.uint()
+	if f.bad || n > uint64(len(f.p)) {
+		return d, errValue
+	}
+	large := make([][]byte, 0, n)
+	for range n {
+		large = append(large, f.bytes())
+	}
+	s, err := sdk.DecodeSchema(schema)
+	if err != nil || f.bad || len(f.p) != 0 || s.ID > schemaIDMax {
+		return d, errors.Join(errValue, err)
+	}
+	schemas := make([]*sdk.Schema, s.ID+1)
+	schemas[s.ID] = s
+	b, err := sdk.Open(region, schemas, large)
+	if err != nil {
+		return d, fmt.Errorf("%w: %w", errValue, err)
+	}
+	if b.Rows() != 1 {
+		return d, errValue
+	}
+	d.Batch = b
+	return d, nil
+}
