@@ -44,7 +44,7 @@ var edges = []edge{
 	{"runtime", ground + " runtime/pipeline runtime/admin runtime/natsd " + layer, "the daemon is handed its kinds of source and sink, it never imports one"},
 
 	{"docs", "", "docs is text, embedded for cdcd explain"},
-	{"cmd/...", "cmd/... docs runtime/... cdc/... state/... sdk/... internal/budget internal/fault internal/unit connectors-wasm/...", "cmd is on top of all that ships, and of nothing else"},
+	{"cmd/...", "cmd/... docs examples/demo runtime/... cdc/... state/... sdk/... internal/budget internal/fault internal/unit connectors-wasm/...", "cmd is on top of all that ships, and of nothing else"},
 	{"connectors-wasm/...", "sdk sdk/guest/...", "a connector knows sdk and sdk/guest only"},
 	{"examples/...", "sdk/...", "an example uses what users may import: sdk"},
 	{"bench/...", "...", "the benchmarks measure everything"},

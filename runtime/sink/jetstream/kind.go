@@ -37,6 +37,9 @@ func Kind() sink.Kind {
 // SubjectTemplate implements sink.Templated.
 func (c *Config) SubjectTemplate() string { return c.Subject }
 
+// StreamName returns the stream that belongs to this pipeline alone.
+func (c *Config) StreamName() string { return c.Stream }
+
 // FormatName implements sink.Formatted.
 func (c *Config) FormatName() string { return c.Format }
 
