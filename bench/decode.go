@@ -26,16 +26,21 @@ type contest struct {
 // decode reads the same files with both decoders in turns, on one core.
 func (f *figures) decode(h *host.Host, s *source, runs int) {
 	s.fill(h)
-	files := s.logs(h)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	f.DecodeVsGoMySQL, f.DecodeAllocsPerRow = race(h, s.logs(h), s.rows, runs)
+	fmt.Printf("decoder / go-mysql: %.2fx rows/s on one core\n", f.DecodeVsGoMySQL)
+	files, rows := s.mixed(h, s.rows/4)
+	f.DecodeMixedVsGoMySQL, _ = race(h, files, rows, runs)
+	fmt.Printf("decoder / go-mysql, many types: %.2fx rows/s on one core\n", f.DecodeMixedVsGoMySQL)
+}
+
+func race(h *host.Host, files [][]byte, rows, runs int) (ratio, allocs float64) {
 	ours, theirs := &contest{name: "cdcd decoder", decode: decodeOurs}, &contest{name: "go-mysql", decode: decodeGoMySQL}
 	for range 2*runs + 1 { // they are short
-		ours.once(h, files, s.rows)
-		theirs.once(h, files, s.rows)
+		ours.once(h, files, rows)
+		theirs.once(h, files, rows)
 	}
-	f.DecodeVsGoMySQL = median(ours.rates) / median(theirs.rates)
-	f.DecodeAllocsPerRow = ours.allocs
-	fmt.Printf("decoder / go-mysql: %.2fx rows/s on one core\n", f.DecodeVsGoMySQL)
+	return median(ours.rates) / median(theirs.rates), ours.allocs
 }
 
 func (c *contest) once(h *host.Host, files [][]byte, want int) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/binary"
+	"errors"
 
 	"github.com/cdcd-io/cdcd/cdc"
 	"github.com/cdcd-io/cdcd/cdc/mysql/binlog"
@@ -18,23 +19,39 @@ type decoder struct {
 	open    bool // a transaction is
 	ordinal uint64
 	rows    int
+	sealed  func(*sdk.Batch) error // gets each batch; a view
 }
 
-func decodeOurs(file []byte) (rows int, err error) {
-	d := decoder{
+// errEnough ends decoding from within.
+var errEnough = errors.New("enough")
+
+func newDecoder() *decoder {
+	d := &decoder{
 		parser:  binlog.NewParser(binlog.Options{Flavor: binlog.FlavorMySQL}),
 		plans:   map[*binlog.TableMap]*binlog.RowPlan{},
 		schemas: make([]*sdk.Schema, 1),
+		sealed:  func(*sdk.Batch) error { return nil },
 	}
 	d.batch.Reset()
-	for at := 4; at+binlog.HeaderSize <= len(file); {
-		size := int(binary.LittleEndian.Uint32(file[at+9:]))
-		if err := d.event(file[at : at+size]); err != nil {
-			return d.rows, err
+	return d
+}
+
+func decodeOurs(file []byte) (rows int, err error) {
+	d := newDecoder()
+	err = d.file(file)
+	return d.rows, err
+}
+
+// file decodes all events of a log file.
+func (d *decoder) file(log []byte) error {
+	for at := 4; at+binlog.HeaderSize <= len(log); {
+		size := int(binary.LittleEndian.Uint32(log[at+9:]))
+		if err := d.event(log[at : at+size]); err != nil {
+			return err
 		}
 		at += size
 	}
-	return d.rows, nil
+	return nil
 }
 
 func (d *decoder) event(raw []byte) error {
@@ -51,8 +68,9 @@ func (d *decoder) event(raw []byte) error {
 		d.batch.EndTx(uint64(e.LogPos), 0)
 		d.open, d.ordinal = false, 0
 		if d.batch.Rows() >= cdc.BatchRowsMax || d.batch.Size() >= cdc.BatchBytesMax {
-			d.batch.Seal(d.schemas)
+			err := d.sealed(d.batch.Seal(d.schemas))
 			d.batch.Reset()
+			return err
 		}
 	}
 	return nil

@@ -51,15 +51,30 @@ func (s *source) position(h *host.Host) string {
 }
 
 // logs reads the binlog files that hold the rows.
-func (s *source) logs(h *host.Host) [][]byte {
-	first, _, _ := strings.Cut(s.from, ":")
+func (s *source) logs(h *host.Host) [][]byte { return s.files(h, s.from, s.to) }
+
+// mixed writes rows of many types, and reads the binlog files that hold them.
+func (s *source) mixed(h *host.Host, rows int) (files [][]byte, written int) {
+	s.db.Exec(h, "FLUSH BINARY LOGS")
+	from := s.position(h)
+	written, err := load.FillMixed(s.db, rows)
+	if err != nil {
+		h.Fatal(err)
+	}
+	return s.files(h, from, s.position(h)), written
+}
+
+// files reads the binlog files between two positions.
+func (s *source) files(h *host.Host, from, to string) [][]byte {
+	first, _, _ := strings.Cut(from, ":")
+	last, _, _ := strings.Cut(to, ":")
 	names, err := filepath.Glob(filepath.Join(s.db.BinlogDir(), "binlog.[0-9]*"))
 	if err != nil {
 		h.Fatal(err)
 	}
 	var files [][]byte
 	for _, name := range names {
-		if filepath.Base(name) < first {
+		if base := filepath.Base(name); base < first || base > last {
 			continue
 		}
 		data, err := os.ReadFile(name)

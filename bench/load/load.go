@@ -95,3 +95,40 @@ func digits(r *rand.Rand, groups int) string {
 	}
 	return strings.Join(parts, "-")
 }
+
+// mixedColumns are one of most kinds of columns, as tables of a shop have them.
+const mixedColumns = "id BIGINT UNSIGNED PRIMARY KEY, customer INT UNSIGNED NOT NULL, state ENUM('new','paid','sent') NOT NULL, " +
+	"total DECIMAL(12,2) NOT NULL, placed DATETIME(3) NOT NULL, changed TIMESTAMP(6) NULL, email VARCHAR(100) CHARACTER SET utf8mb4, " +
+	"note TEXT CHARACTER SET utf8mb4 NULL, doc JSON, ratio DOUBLE NOT NULL, gift TINYINT NOT NULL, token BINARY(16) NOT NULL"
+
+// FillMixed makes one more table, of many types, and commits the given number
+// of inserts into it, at least.
+func FillMixed(db *testserver.DB, rows int) (int, error) {
+	session, err := db.Session()
+	if err != nil {
+		return 0, err
+	}
+	defer session.Close()
+	if _, err := session.Exec("CREATE TABLE " + DB + ".mixed (" + mixedColumns + ")"); err != nil {
+		return 0, err
+	}
+	r := rand.New(rand.NewPCG(2, 2))
+	done := 0
+	for done < rows {
+		var b strings.Builder
+		b.WriteString("INSERT INTO " + DB + ".mixed VALUES ")
+		for i := range 100 {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			fmt.Fprintf(&b, "(%d,%d,'%s',%d.%02d,'2024-%02d-%02d 10:11:12.123','2024-05-06 07:08:09.123456','user%d@example.org',%s,'{\"n\": %d, \"tags\": [\"a\", \"b\"], \"open\": true}',%g,%d,X'%016x%016x')",
+				done+i, r.IntN(1e6), []string{"new", "paid", "sent"}[r.IntN(3)], r.IntN(1e6), r.IntN(100), 1+r.IntN(12), 1+r.IntN(28),
+				r.IntN(1e6), []string{"NULL", "'please ring twice, grüße'"}[r.IntN(2)], r.IntN(1e6), r.Float64(), r.IntN(2), r.Uint64(), r.Uint64())
+		}
+		if _, err := session.Exec(b.String()); err != nil {
+			return 0, err
+		}
+		done += 100
+	}
+	return done, nil
+}

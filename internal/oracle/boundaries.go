@@ -132,7 +132,10 @@ func (c *Checker) endTx(m *Message) {
 		c.changed(byTransaction, m, "%s is %q, there were %d rows", headerTxRows, rows, t.rows)
 	}
 	if m.header(headerTxLast) == "" {
-		return // tx_end: it may close subjects that had no last message
+		c.changed(byTransaction, m, "the end of a transaction without %s", headerTxLast)
+	}
+	if m.header(headerKind) != "" {
+		return // tx_end: while its rows went out nobody knew which is the last on its subject
 	}
 	for subject, closed := range t.subjects {
 		if !closed {

@@ -160,7 +160,7 @@ func (c *Checker) Message(m Message) {
 	c.report.Messages++
 	c.checkSequence(&m)
 	switch kind := m.header(headerKind); {
-	case m.Subject == "cdc."+c.spec.Pipeline+"._cdcd":
+	case m.Subject == c.control():
 		c.checkControl(&m, kind)
 	case kind != "" && kind != "data":
 		c.changed(bySequence, &m, "kind %q on a data subject", kind)
@@ -175,15 +175,7 @@ func (c *Checker) checkSequence(m *Message) {
 		c.step(byStore, m, "stream sequence", c.sequence, m.Sequence)
 	}
 	c.sequence = max(c.sequence, m.Sequence)
-	seq, ok := c.number(m, headerSeq)
-	switch {
-	case !ok:
-	case c.report.Messages == 1:
-		c.seq = seq // dense from the first, whatever the first is called
-	default:
-		c.step(bySequence, m, headerSeq, c.seq, seq)
-		c.seq = max(c.seq, seq)
-	}
+	c.checkCount(m)
 	if epoch, ok := c.number(m, headerEpoch); ok {
 		if epoch < c.epoch {
 			c.reordered(bySequence, m, "epoch goes back from %d to %d", c.epoch, epoch)
@@ -201,6 +193,27 @@ func (c *Checker) checkSequence(m *Message) {
 		}
 	}
 }
+
+// checkCount judges Cdc-Seq: the number of data messages up to this one.
+func (c *Checker) checkCount(m *Message) {
+	seq, ok := c.number(m, headerSeq)
+	last := c.seq
+	switch {
+	case !ok:
+		return
+	case c.report.Messages == 1: // dense from the first, whatever the first is called
+	case m.Subject != c.control():
+		c.step(bySequence, m, headerSeq, last, seq)
+	case seq > last:
+		c.lost(bySequence, seq-last, m, "%s goes from %d to %d", headerSeq, last, seq)
+	case seq < last:
+		c.reordered(bySequence, m, "%s goes back from %d to %d", headerSeq, last, seq)
+	}
+	c.seq = max(last, seq)
+}
+
+// control is the subject of control messages.
+func (c *Checker) control() string { return "cdc." + c.spec.Pipeline + "._cdcd" }
 
 func (c *Checker) number(m *Message, header string) (uint64, bool) {
 	n, err := strconv.ParseUint(m.header(header), 10, 64)

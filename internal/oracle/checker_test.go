@@ -21,13 +21,17 @@ type publisher struct {
 	keys     map[cell]state
 	tx       uint64
 	base     uint64
-	counted  int // rows of the last transaction, by its writer
+	count    uint64 // of data messages
+	counted  int    // rows of the last transaction, by its writer
 }
 
 func (p *publisher) add(subject string, header map[string]string, body string) {
 	seq := uint64(len(p.messages) + 1)
+	if header[headerKind] == "" {
+		p.count++
+	}
 	h := map[string][]string{
-		headerSeq: {strconv.FormatUint(seq, 10)}, headerEpoch: {strconv.FormatUint(1+seq/500, 10)},
+		headerSeq: {strconv.FormatUint(p.count, 10)}, headerEpoch: {strconv.FormatUint(1+seq/500, 10)},
 	}
 	if header[headerBase] != "" {
 		p.base = seq
@@ -118,7 +122,7 @@ func (p *publisher) publish(changes []change, txEnd bool) {
 		p.add("cdc.p."+DB+"."+ch.t.name, header, string(body))
 	}
 	if txEnd {
-		p.add("cdc.p._cdcd", map[string]string{headerKind: "tx_end", headerTxRows: strconv.Itoa(len(changes))}, `{"op":"m"}`)
+		p.add("cdc.p._cdcd", map[string]string{headerKind: "tx_end", headerTxLast: "1", headerSubjectLast: "1", headerTxRows: strconv.Itoa(len(changes))}, `{"op":"m"}`)
 	}
 }
 
@@ -172,13 +176,16 @@ func TestCheckerAcceptsAFaultlessStream(t *testing.T) {
 // renumber hides a fault from the counters: what a product would do that
 // numbers its messages well but gives the wrong ones.
 func renumber(messages []Message) []Message {
-	base := uint64(0)
+	base, count := uint64(0), uint64(0)
 	for i := range messages {
 		m := &messages[i]
 		seq := uint64(i + 1)
 		m.Sequence = seq
 		m.Header = maps.Clone(m.Header)
-		m.Header[headerSeq] = []string{strconv.FormatUint(seq, 10)}
+		if m.header(headerKind) == "" {
+			count++
+		}
+		m.Header[headerSeq] = []string{strconv.FormatUint(count, 10)}
 		if m.header(headerBase) != "" {
 			base = seq
 		} else {

@@ -162,8 +162,13 @@ func (wr *writer) small() error {
 	if !oneIn(wr.rand, 4) {
 		return nil
 	}
-	wr.rows++
-	return wr.exec("UPDATE %s.hot SET v = v + 1 WHERE n = %d", DB, wr.rand.IntN(8))
+	for _, n := range wr.rand.Perm(8)[:1+wr.rand.IntN(2)] { // in any order: some deadlock
+		wr.rows++
+		if err := wr.exec("UPDATE %s.hot SET v = v + 1 WHERE n = %d", DB, n); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (wr *writer) undoneBySavepoint() error {

@@ -1,6 +1,7 @@
 package testserver
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -245,7 +246,16 @@ func quote(text string) string {
 }
 
 func (db *DB) connect() (*client.Conn, error) {
-	return client.ConnectWithTimeout(db.Addr(), "root", "", "", connectTimeout)
+	conn, err := client.ConnectWithTimeout(db.Addr(), "root", "", "", connectTimeout)
+	if err != nil {
+		return nil, err
+	}
+	// The collation of go-mysql's handshake is MySQL's own; MariaDB does not
+	// know it and would take every text for latin1.
+	if _, err := conn.Execute("SET NAMES utf8mb4"); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
 }
 
 func (db *DB) ping() error {

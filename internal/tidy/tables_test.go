@@ -58,7 +58,7 @@ var testEdges = []edge{
 	{"runtime", "...", ""},          // the daemon's tests put everything together
 	{"runtime/pipeline", "...", ""}, // so do the pipeline's kill tests
 	{"cmd/...", "...", ""},
-	{"...", "sdk/... cdc/cdctest/... runtime/sink/sinktest internal/testserver", ""},
+	{"...", "sdk/... cdc/cdctest/... runtime/sink/sinktest runtime/natsd internal/testserver", ""},
 }
 
 // libraries names who may import a heavy dependency, by its module path.
@@ -90,7 +90,7 @@ const guestCode = "sdk/guest/... connectors-wasm/... examples/..."
 
 // rootContexts may call context.Background: programs and test suites, where a
 // context begins.
-const rootContexts = "cmd/... bench/... examples/... cdc/cdctest"
+const rootContexts = "cmd/... bench/... examples/... cdc/cdctest sdk/sdktest"
 
 // Sizes, in lines.
 const (
