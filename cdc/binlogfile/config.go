@@ -19,7 +19,7 @@ const filesMax = 100_000
 type Config struct {
 	// Files are binlog files in the order of the log. A relative path is meant
 	// from Dir, or from the working directory when that is empty.
-	Files []string `yaml:"files"`
+	Files []string `yaml:"files" config:"path"`
 	// Tables are patterns "db.table" with * for any run of characters.
 	Tables []string `yaml:"tables"`
 	// EventBytesMax bounds one event. Default 64 MiB.
@@ -82,3 +82,7 @@ func Kind() cdc.Kind {
 		},
 	}
 }
+
+// TableFilter returns the patterns of the tables that the source follows: what
+// its messages depend on, besides the files.
+func (c *Config) TableFilter() []string { return c.Tables }

@@ -44,7 +44,7 @@ var edges = []edge{
 	{"runtime", ground + " runtime/pipeline runtime/admin runtime/natsd " + layer, "the daemon is handed its kinds of source and sink, it never imports one"},
 
 	{"docs", "", "docs is text, embedded for cdcd explain"},
-	{"cmd/...", "cmd/... docs runtime/... cdc/... state/... sdk/... internal/budget internal/fault internal/unit connectors-wasm/...", "cmd is on top of all that ships, and of nothing else"},
+	{"cmd/...", "cmd/... docs examples/demo runtime/... cdc/... state/... sdk/... internal/budget internal/fault internal/unit connectors-wasm/...", "cmd is on top of all that ships, and of nothing else"},
 	{"connectors-wasm/...", "sdk sdk/guest/...", "a connector knows sdk and sdk/guest only"},
 	{"examples/...", "sdk/...", "an example uses what users may import: sdk"},
 	{"bench/...", "...", "the benchmarks measure everything"},
@@ -58,7 +58,7 @@ var testEdges = []edge{
 	{"runtime", "...", ""},          // the daemon's tests put everything together
 	{"runtime/pipeline", "...", ""}, // so do the pipeline's kill tests
 	{"cmd/...", "...", ""},
-	{"...", "sdk/... cdc/cdctest/... runtime/sink/sinktest internal/testserver", ""},
+	{"...", "sdk/... cdc/cdctest/... runtime/sink/sinktest runtime/natsd internal/testserver", ""},
 }
 
 // libraries names who may import a heavy dependency, by its module path.
@@ -90,7 +90,7 @@ const guestCode = "sdk/guest/... connectors-wasm/... examples/..."
 
 // rootContexts may call context.Background: programs and test suites, where a
 // context begins.
-const rootContexts = "cmd/... bench/... examples/... cdc/cdctest"
+const rootContexts = "cmd/... bench/... examples/... cdc/cdctest sdk/sdktest"
 
 // Sizes, in lines.
 const (

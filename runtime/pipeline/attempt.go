@@ -134,6 +134,9 @@ func (a *attempt) claim(ctx context.Context) (done bool, err error) {
 	p.cond.mu.Lock()
 	p.cond.done = a.done
 	p.cond.mu.Unlock()
+	if anchor.Lost > 0 {
+		p.log.Warn("the sink lost messages that were confirmed; they are sent again", "code", sink.CodeStreamRollback, "messages", anchor.Lost)
+	}
 	p.log.Info("claimed", "epoch", anchor.Epoch, "base", anchor.Base, "at", anchor.At.String(), "found", anchor.Found)
 	if p.head != nil && anchor.At.Tx == "" {
 		return p.spec.Source.Covers(anchor.Base, *p.head)
@@ -161,13 +164,18 @@ func (a *attempt) checkConfig(anchor sink.Anchor) error {
 	if err != nil {
 		return err
 	}
-	if known && last.Fingerprint == p.spec.Config.Fingerprint {
-		return nil
+	before := last.Fingerprint
+	if anchor.Fingerprint != "" { // the sink was there when the message was written
+		before, known = anchor.Fingerprint, true
 	}
-	if known && anchor.At.Tx != "" {
+	now := p.spec.Config.Fingerprint
+	if known && before != now && anchor.At.Tx != "" {
 		return fault.New(fault.Config, CodeConfigChanged, p.spec.Name,
 			"run with the tables, steps and modules of the last run until it has stopped in order, then change them",
 			"delivery stopped at %s, and the configuration has changed since", anchor.At)
+	}
+	if last.Fingerprint == now {
+		return nil
 	}
 	return p.spec.State.RecordSteps(p.spec.Config)
 }

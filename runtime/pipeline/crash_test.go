@@ -345,4 +345,3 @@ func TestDoneRowsReachNoStep(t *testing.T) {
 		t.Fatal(d)
 	}
 }
-

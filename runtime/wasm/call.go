@@ -34,6 +34,7 @@ func (i *Instance) callFor(ctx context.Context, limit time.Duration, f export, a
 	if err := i.ctx.begin(ctx, limit); err != nil {
 		return 0, i.notBegun(ctx, err)
 	}
+	i.printed.begin()
 	i.calls++
 	v, err := i.guest.call(i.ctx, f, a, b)
 	i.calls--

@@ -62,10 +62,9 @@ func (c *callContext) finish() {
 // endFor ends the context because the one it follows has, if a call is running for it.
 func (c *callContext) endFor(parent context.Context) {
 	c.mu.Lock()
-	due := c.running && c.parent == parent
-	c.mu.Unlock()
-	if due {
-		c.end(context.Canceled)
+	defer c.mu.Unlock()
+	if c.running && c.parent == parent {
+		c.endLocked(context.Canceled)
 	}
 }
 
@@ -73,6 +72,10 @@ func (c *callContext) endFor(parent context.Context) {
 func (c *callContext) end(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.endLocked(err)
+}
+
+func (c *callContext) endLocked(err error) {
 	if c.err == nil {
 		c.err = err
 		close(c.done)

@@ -157,18 +157,21 @@ func (i *Instance) start(ctx context.Context) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	limit := max(i.config.Time, startTimeMin)
+	if err := i.arena.prepare(int64(i.code.vetted.memoryPagesMin) * pageBytes); err != nil {
+		return i.failStart(err)
+	}
 	if err := i.ctx.begin(ctx, limit); err != nil {
 		return i.notBegun(ctx, err)
 	}
 	g, err := i.code.program.instantiate(i.ctx, i.arena)
 	i.ctx.finish()
 	if err != nil {
-		return i.failStart(ctx, err)
+		return i.failStart(err)
 	}
 	i.guest = g
 	if g.has(exportInitialize) {
 		if _, err := i.callFor(ctx, limit, exportInitialize, 0, 0); err != nil {
-			return i.failStart(ctx, err)
+			return i.failStart(err)
 		}
 	}
 	if err := i.fill(ctx, sdk.BufConfig, i.config.Config); err != nil {
@@ -176,7 +179,7 @@ func (i *Instance) start(ctx context.Context) error {
 	}
 	v, err := i.callFor(ctx, limit, exportInit, uint64(len(i.config.Config)), 0)
 	if err != nil {
-		return i.failStart(ctx, err)
+		return i.failStart(err)
 	}
 	if int64(v) < 0 {
 		return i.refusal(ctx, int64(v), fault.Config, "step_config", "change `with:` of the step as the message says")
@@ -185,7 +188,7 @@ func (i *Instance) start(ctx context.Context) error {
 }
 
 // failStart is the fault of an instance that did not come up.
-func (i *Instance) failStart(ctx context.Context, err error) error {
+func (i *Instance) failStart(err error) error {
 	if f := fault.Of(err); f.Code != "unexpected" && f.Code != codeTrap {
 		return err
 	}

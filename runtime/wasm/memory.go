@@ -1,6 +1,7 @@
 package wasm
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 )
@@ -25,7 +26,7 @@ func (l *ledger) take(n int64) bool {
 // arena is the linear memory of one instance: address space reserved up to the
 // instance's limit, opened as the guest grows, given back in unmap.
 //
-// wazero asks for it through Allocate and Reallocate, and says through Free that
+// wazero asks for more through Reallocate, and says through Free that
 // it is done with it; it forgets to after a failed instantiation, and says so
 // too early when a call is cancelled. Free therefore does nothing, and the
 // Instance, which knows when no call is running, unmaps.
@@ -39,27 +40,34 @@ type arena struct {
 	refused  bool // a growth was refused: an explanation for the trap that follows
 }
 
-// Allocate reserves the address space. It is called once: vet allows one memory.
-func (a *arena) allocate(most uint64) *arena {
+// prepare reserves the address space and opens the memory that the module
+// begins with. wazero panics when its first request is refused.
+func (a *arena) prepare(least int64) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	n := min(int64(most), a.limit)
-	if a.reserved == nil && n > 0 {
-		if p, err := reserve(int(n)); err == nil {
-			a.reserved = p
-			a.ledger.mappings.Add(1)
-		}
+	p, err := reserve(int(a.limit))
+	if err != nil {
+		return fmt.Errorf("reserving %d bytes of address space: %w", a.limit, err)
 	}
-	return a
+	a.reserved = p
+	a.ledger.mappings.Add(1)
+	if a.grow(least) == nil {
+		return fmt.Errorf("%d bytes are more than is left for guests", least)
+	}
+	return nil
 }
 
 // Reallocate opens the first size bytes; nil refuses.
 func (a *arena) Reallocate(size uint64) []byte {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	return a.grow(int64(size))
+}
+
+func (a *arena) grow(size int64) []byte {
 	opened := a.opened.Load()
-	more := int64(size) - opened
-	if size > uint64(len(a.reserved)) || more > 0 && !a.ledger.take(more) {
+	more := size - opened
+	if size > int64(len(a.reserved)) || more > 0 && !a.ledger.take(more) {
 		a.refused = true
 		return nil
 	}
@@ -69,7 +77,7 @@ func (a *arena) Reallocate(size uint64) []byte {
 			a.refused = true
 			return nil
 		}
-		a.opened.Store(int64(size))
+		a.opened.Store(size)
 	}
 	return a.reserved[:size:size]
 }

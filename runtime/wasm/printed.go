@@ -9,17 +9,17 @@ import (
 const (
 	lineBytesMax       = 1 << 10
 	linesPerSecondMax  = 100
-	printedTailBytes   = 2 << 10
+	printedHeadBytes   = 2 << 10
 	printedLineMessage = "connector"
 )
 
 // printed takes what a guest writes: whole lines go to the log within a rate,
-// and the last bytes are kept to explain a trap.
+// and the first bytes of each call are kept to explain a trap.
 type printed struct {
 	log     *slog.Logger
 	now     func() time.Time
 	partial []byte
-	tail    []byte
+	head    []byte    // what the call in hand printed first
 	second  time.Time // since when lines are counted
 	lines   int
 	skipped int
@@ -27,10 +27,7 @@ type printed struct {
 
 // write takes bytes of standard output or error.
 func (w *printed) write(p []byte) {
-	w.tail = append(w.tail, p[max(0, len(p)-printedTailBytes):]...)
-	if over := len(w.tail) - printedTailBytes; over > 0 {
-		w.tail = w.tail[:copy(w.tail, w.tail[over:])]
-	}
+	w.head = append(w.head, p[:min(len(p), printedHeadBytes-len(w.head))]...)
 	for len(p) > 0 {
 		line, rest, whole := bytes.Cut(p, []byte("\n"))
 		room := lineBytesMax - len(w.partial)
@@ -74,13 +71,21 @@ func (w *printed) line(level slog.Level, text []byte) {
 	}
 }
 
-// lastWords returns what the guest wrote last, as one line, and forgets it.
+// begin forgets what earlier calls printed.
+func (w *printed) begin() { w.head = w.head[:0] }
+
+// lastWords returns what the guest printed in the call that ended badly, as one
+// line: of a Go guest its panic, without the stack, which is the author's business.
 func (w *printed) lastWords() string {
-	text := bytes.TrimSpace(w.tail)
-	if i := bytes.Index(text, []byte("\n\ngoroutine ")); i >= 0 {
-		text = text[:i] // a Go guest's panic; the stack is the author's business
+	text := bytes.TrimSpace(w.head)
+	for _, start := range []string{"panic: ", "fatal error: "} {
+		if i := bytes.Index(text, []byte(start)); i >= 0 {
+			text = text[i:]
+			break
+		}
 	}
-	s := string(bytes.ReplaceAll(text[max(0, len(text)-500):], []byte("\n"), []byte(" | ")))
-	w.tail = w.tail[:0]
-	return s
+	if i := bytes.Index(text, []byte("\n\n")); i >= 0 {
+		text = text[:i]
+	}
+	return string(bytes.ReplaceAll(text[:min(len(text), 500)], []byte("\n"), []byte(" | ")))
 }

@@ -99,9 +99,14 @@ func adapt(f hostFunc) api.GoModuleFunc {
 	}
 }
 
-func (p *wazeroProgram) instantiate(ctx context.Context, mem *arena) (guest, error) {
+func (p *wazeroProgram) instantiate(ctx context.Context, mem *arena) (_ guest, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the engine panicked: %v", r)
+		}
+	}()
 	ctx = experimental.WithMemoryAllocator(ctx, experimental.MemoryAllocatorFunc(
-		func(_, most uint64) experimental.LinearMemory { return mem.allocate(most) }))
+		func(_, _ uint64) experimental.LinearMemory { return mem }))
 	m, err := p.runtime.InstantiateModule(ctx, p.code, wazero.NewModuleConfig().WithName("").WithStartFunctions())
 	if err != nil {
 		return nil, err
