@@ -63,14 +63,7 @@ func New(c Config, env cdc.Env) (*Source, error) {
 	return s, nil
 }
 
-// path returns where file i is.
-func (s *Source) path(i int) string {
-	f := s.config.Files[i]
-	if filepath.IsAbs(f) || s.config.Dir == "" {
-		return f
-	}
-	return filepath.Join(s.config.Dir, f)
-}
+func (s *Source) path(i int) string { return s.config.Files[i] }
 
 func (s *Source) base(i int) string { return filepath.Base(s.config.Files[i]) }
 

@@ -134,9 +134,11 @@ func (c *Conn) Query(ctx context.Context, sql string) (rows [][]string, err erro
 		for i := range rows {
 			rows[i] = make([]string, r.ColumnNumber())
 			for k := range rows[i] {
-				if rows[i][k], err = r.GetString(i, k); err != nil {
+				text, err := r.GetString(i, k)
+				if err != nil {
 					return err
 				}
+				rows[i][k] = strings.Clone(text) // a view of what Close gives back
 			}
 		}
 		return c.sock.SetDeadline(time.Time{})
