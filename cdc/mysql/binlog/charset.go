@@ -3,6 +3,8 @@ package binlog
 import (
 	"bytes"
 	"errors"
+	"sort"
+	"strconv"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -63,6 +65,13 @@ type charset struct {
 	form   textForm
 	table  *[256]rune // of formTable
 	decode transform.Transformer
+	over   []override // of formMulti, in order
+}
+
+// override is a run of sequences that the server reads in its own way.
+type override struct {
+	first, last uint32
+	r           rune // of first; utf8.RuneError where the server has none
 }
 
 type textForm uint8
@@ -96,7 +105,7 @@ func newCharset(name string) *charset {
 		return &charset{name: name, form: formUTF32}
 	}
 	if e := multiByte(name); e != nil {
-		return &charset{name: name, form: formMulti, decode: e.NewDecoder().Transformer}
+		return &charset{name: name, form: formMulti, decode: e.NewDecoder().Transformer, over: parseOverrides(overrides(name))}
 	}
 	upper := upperHalf(name)
 	switch name {
@@ -235,10 +244,99 @@ func (c *charset) appendUTF16(dst, v []byte) ([]byte, error) {
 	return dst, nil
 }
 
-// appendMulti decodes through golang.org/x/text, which follows the WHATWG's
-// tables and replaces what is invalid: a replacement is an error here, unless
-// the text itself has one, which only gb18030 can.
+// parseOverrides reads what overrides returns, which is part of the program.
+func parseOverrides(list string) (out []override) {
+	hex := func(text string) uint32 {
+		v, _ := strconv.ParseUint(text, 16, 32)
+		return uint32(v)
+	}
+	for _, run := range strings.Fields(list) {
+		seq, r, known := strings.Cut(run, "=")
+		first, last, more := strings.Cut(seq, "-")
+		o := override{first: hex(first), last: hex(first), r: utf8.RuneError}
+		if more {
+			o.last = hex(last)
+		}
+		if known {
+			o.r = rune(hex(r))
+		}
+		out = append(out, o)
+	}
+	return out
+}
+
+// appendMulti decodes through golang.org/x/text, but for the sequences that the
+// server reads in its own way.
 func (c *charset) appendMulti(dst, v []byte) ([]byte, error) {
+	from, err := 0, error(nil)
+	for at := 0; at < len(v); {
+		if v[at] == 0x80 { // begins no character of any of them
+			return dst, errText
+		}
+		n := c.sequence(v[at:])
+		o := c.find(v[at : at+n])
+		if o == nil {
+			at += n
+			continue
+		}
+		if o.r == utf8.RuneError {
+			return dst, errText
+		}
+		if dst, err = c.transform(dst, v[from:at]); err != nil {
+			return dst, err
+		}
+		dst = utf8.AppendRune(dst, o.r+rune(number(v[at:at+n])-o.first))
+		at += n
+		from = at
+	}
+	return c.transform(dst, v[from:])
+}
+
+// sequence returns the bytes of the character at the beginning of v, fewer where
+// v ends inside it.
+func (c *charset) sequence(v []byte) int {
+	n := 2
+	switch b := v[0]; {
+	case b < 0x80:
+		n = 1
+	case b == 0x8f && (c.name == "ujis" || c.name == "eucjpms"): // the third set of EUC-JP
+		n = 3
+	case b >= 0xa1 && b <= 0xdf && (c.name == "sjis" || c.name == "cp932"): // the half-width katakana of Shift JIS
+		n = 1
+	case c.name == "gb18030" && len(v) > 1 && v[1] >= '0' && v[1] <= '9':
+		n = 4
+	}
+	return min(n, len(v))
+}
+
+// number reads a sequence as a big-endian number.
+func number(v []byte) (n uint32) {
+	for _, b := range v {
+		n = n<<8 | uint32(b)
+	}
+	return n
+}
+
+// find returns the run that the sequence is in, nil for none.
+func (c *charset) find(seq []byte) *override {
+	if seq[0] < 0x80 || len(seq) > 3 {
+		return nil
+	}
+	n := number(seq)
+	i := sort.Search(len(c.over), func(i int) bool { return c.over[i].last >= n })
+	if i < len(c.over) && c.over[i].first <= n {
+		return &c.over[i]
+	}
+	return nil
+}
+
+// transform decodes through golang.org/x/text, which replaces what is invalid:
+// a replacement is an error here, unless the text itself has one, which only
+// gb18030 can.
+func (c *charset) transform(dst, v []byte) ([]byte, error) {
+	if len(v) == 0 {
+		return dst, nil
+	}
 	start, room := len(dst), 3*len(v)+utf8.UTFMax
 	if cap(dst)-start < room {
 		dst = append(dst, make([]byte, room)...)[:start]

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"net/netip"
+	"strconv"
 
 	"github.com/cdcd-io/cdcd/sdk"
 )
@@ -274,5 +275,41 @@ func (c *column) appendFixed(dst, v []byte) ([]byte, error) {
 	case kindInet4:
 		return netip.AddrFrom4([4]byte(full[:4])).AppendTo(dst), nil
 	}
-	return netip.AddrFrom16(full).AppendTo(dst), nil
+	return appendInet6(dst, full), nil
+}
+
+// appendInet6 appends an address as MariaDB prints it, which differs from RFC
+// 5952: a single zero word is shortened too, and an IPv4-compatible address
+// ends in dots. Source: plugin/type_inet, Inet6::to_string.
+func appendInet6(dst []byte, a [16]byte) []byte {
+	word := func(i int) uint64 { return uint64(a[2*i])<<8 | uint64(a[2*i+1]) }
+	gap, length := -1, 0 // the longest run of zero words
+	for i := 0; i < 8; i++ {
+		n := 0
+		for i+n < 8 && word(i+n) == 0 {
+			n++
+		}
+		if n > length {
+			gap, length = i, n
+		}
+		i += n
+	}
+	for i := 0; i < 8; i++ {
+		switch {
+		case i == gap:
+			if i == 0 {
+				dst = append(dst, ':')
+			}
+			dst = append(dst, ':')
+			i += length - 1
+		case i == 6 && gap == 0 && (length == 6 || length == 5 && word(5) == 0xffff):
+			return netip.AddrFrom4([4]byte(a[12:])).AppendTo(dst)
+		default:
+			dst = strconv.AppendUint(dst, word(i), 16)
+			if i != 7 {
+				dst = append(dst, ':')
+			}
+		}
+	}
+	return dst
 }

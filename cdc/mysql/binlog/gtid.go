@@ -102,12 +102,12 @@ func (g *GTID) forgetVersions() {
 	}
 }
 
-// readTagged decodes a message of mysql::serialization, version 0.
+// readTagged decodes a message of mysql::serialization, version 1.
 func (g *GTID) readTagged(c *cursor) {
 	version := c.varlen()
 	c.varlen() // the message's size
 	last := c.varlen()
-	if version != 0 {
+	if version != 1 {
 		c.bad = true
 		return
 	}

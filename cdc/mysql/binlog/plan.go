@@ -2,6 +2,7 @@ package binlog
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"github.com/cdcd-io/cdcd/internal/fault"
 	"github.com/cdcd-io/cdcd/sdk"
@@ -198,6 +199,9 @@ func (b *planner) text() error {
 	switch {
 	case b.m.Type == ColBlobCompressed || b.m.Type == ColVarcharCompressed:
 		b.set(sdk.TypeString, kindCompressed, size)
+		if text.form == formBytes {
+			b.out.Type = sdk.TypeBytes
+		}
 		b.plan.z = &columnZlib{}
 	case text.form != formBytes:
 		b.set(sdk.TypeString, kindText, size)
@@ -207,9 +211,6 @@ func (b *planner) text() error {
 			b.plan.length, b.out.Length = int(b.m.Meta), uint32(b.m.Meta)
 			b.fixed()
 		}
-	}
-	if text.form == formBytes {
-		b.out.Type = sdk.TypeBytes
 	}
 	return nil
 }
@@ -250,6 +251,9 @@ func (b *planner) labels() error {
 		}
 	case b.cat != nil && len(b.cat.Labels) > 0:
 		for _, l := range b.cat.Labels {
+			if !utf8.ValidString(l) {
+				return mismatch(b.place(), "the catalog's label %q is not UTF-8: it must be read with SET NAMES utf8mb4", l)
+			}
 			b.plan.labels = append(b.plan.labels, []byte(l))
 		}
 	default:

@@ -60,7 +60,7 @@ func (p *Parser) RowsHeader(ev Event) (RowsHeader, []byte, error) {
 	if version == 2 {
 		c.take(int(c.u16()) - 2) // extra data: NDB's and partitions' own
 	}
-	h.Width = c.count(0)
+	h.Width = int(min(c.packed(), columnsMax+1))
 	bitmap := c.take((h.Width + 7) / 8)
 	switch h.Op {
 	case sdk.OpInsert:
