@@ -2,6 +2,8 @@ package binlog_test
 
 import (
 	"fmt"
+	"io"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,12 +52,71 @@ func TestWideTable(t *testing.T) {
 				t.Errorf("a vector of %d dimensions, want 3", col.Length)
 			}
 		}
+		wideAllocations(t, db)
 		full, minimal := *r.schemas["FULL.t"], *r.schemas["MINIMAL.t"]
 		minimal.DB, minimal.ID = full.DB, full.ID
 		if d := cmp.Diff(full, minimal); d != "" {
 			t.Errorf("full and minimal metadata give different schemas: %s", d)
 		}
 	})
+}
+
+// wideAllocations decodes the table's rows again and again: no type allocates.
+func wideAllocations(t *testing.T, db *testserver.DB) {
+	t.Helper()
+	p := binlog.NewParser(binlog.Options{Flavor: db.Flavor})
+	files, err := filepath.Glob(filepath.Join(db.BinlogDir(), "binlog.0*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	catalog, rows := catalogOf(t, db), 0
+	var b sdk.Builder
+	for _, name := range files {
+		f, err := binlog.OpenFile(name, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		for {
+			raw, _, err := f.Next()
+			if err == io.EOF {
+				break
+			}
+			ev, err2 := p.Parse(raw)
+			if err != nil || err2 != nil {
+				t.Fatal(err, err2)
+			}
+			if ev.Type == binlog.TableMapEvent {
+				if _, err := p.TableMap(ev); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !ev.Type.IsRows() {
+				continue
+			}
+			h, data, err := p.RowsHeader(ev)
+			if m := p.Table(h.TableID); err != nil || m.DB != "FULL" && m.DB != "MINIMAL" {
+				continue
+			}
+			_, pl, err := binlog.BuildSchema(p.Table(h.TableID), catalog(p.Table(h.TableID)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			rows++
+			if n := testing.AllocsPerRun(20, func() {
+				b.Reset()
+				b.BeginTx(sdk.TxInfo{})
+				if _, err := pl.AppendRows(&b, h, data, 0, nil); err != nil {
+					t.Fatal(err)
+				}
+			}); n > 0 {
+				t.Errorf("%s: %v allocations for a row", p.Table(h.TableID).FullName(), n)
+			}
+		}
+	}
+	if rows != 4 {
+		t.Errorf("%d rows events, want 4", rows)
+	}
 }
 
 func reversed(list []string) []string {
