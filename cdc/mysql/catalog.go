@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/cdcd-io/cdcd/cdc/mysql/gtid"
 	"github.com/cdcd-io/cdcd/cdc/mysql/position"
 	"github.com/cdcd-io/cdcd/cdc/mysql/replica"
 	"github.com/cdcd-io/cdcd/cdc/mysql/tables"
@@ -36,16 +37,17 @@ func (c catalog) Table(ctx context.Context, n tables.Name) (t *schema.Table, rea
 // table reads a definition, nil for a table that is not there.
 func (v *server) table(ctx context.Context, n tables.Name) (*schema.Table, error) {
 	where := fmt.Sprintf("TABLE_SCHEMA = %s AND TABLE_NAME = %s", replica.Quote(n.DB), replica.Quote(n.Table))
-	rows, err := v.conn.Query(ctx, "SELECT COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COALESCE(CHARACTER_SET_NAME, '') "+
+	rows, err := v.conn.Query(ctx, "SELECT COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COALESCE(CHARACTER_SET_NAME, ''), EXTRA "+
 		"FROM information_schema.COLUMNS WHERE "+where+" ORDER BY ORDINAL_POSITION")
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
-	t := &schema.Table{DB: n.DB, Name: n.Table}
+	t := &schema.Table{DB: n.DB, Name: n.Table, Maria: v.flavor == gtid.MariaDB}
 	for _, r := range rows {
-		col := schema.Column{Name: r[0], Native: r[1], NotNull: r[2] != "YES", Charset: schema.CharsetName(r[3])}
+		col := schema.Column{Name: r[0], Native: r[1], NotNull: r[2] != "YES", Charset: schema.CharsetName(r[3]),
+			Invisible: strings.Contains(r[4], "INVISIBLE")}
 		if base := strings.ToLower(r[1]); strings.HasPrefix(base, "enum(") || strings.HasPrefix(base, "set(") {
-			col.Labels = labels(r[1])
+			col.Labels = labels(r[1], v.flavor == gtid.MariaDB)
 		}
 		t.Columns = append(t.Columns, col)
 	}
@@ -86,7 +88,8 @@ func keys(rows [][]string) (list []schema.Key) {
 }
 
 // labels reads the labels of "enum('a','b”c')".
-func labels(native string) (list []string) {
+// MariaDB has backslashes and ends of lines escaped in it.
+func labels(native string, maria bool) (list []string) {
 	text := native[strings.IndexByte(native, '(')+1:]
 	for {
 		start := strings.IndexByte(text, '\'')
@@ -98,6 +101,16 @@ func labels(native string) (list []string) {
 		for len(text) > 0 {
 			c := text[0]
 			text = text[1:]
+			if c == '\\' && maria && text != "" {
+				i := strings.IndexByte("nr0", text[0])
+				c = text[0]
+				if i >= 0 {
+					c = "\n\r\x00"[i]
+				}
+				label.WriteByte(c)
+				text = text[1:]
+				continue
+			}
 			if c == '\'' {
 				if !strings.HasPrefix(text, "'") {
 					break

@@ -49,7 +49,7 @@ func (r *reader) clause(s *statement) bool {
 	case r.take("rename"):
 		r.renameClause(s)
 	case r.take("alter"):
-		r.alterClause()
+		r.alterClause(s)
 	case r.take("convert"):
 		r.need("to")
 		if !r.charsetWords() {
@@ -212,8 +212,8 @@ func (r *reader) renameClause(s *statement) {
 	}
 }
 
-// alterClause reads ALTER COLUMN, INDEX, CHECK and CONSTRAINT: all harmless.
-func (r *reader) alterClause() {
+// alterClause reads ALTER COLUMN, INDEX, CHECK and CONSTRAINT.
+func (r *reader) alterClause(s *statement) {
 	switch {
 	case r.is("index", "key") && (r.ahead.kind == tokenWord || r.ahead.kind == tokenQuoted):
 		r.next()
@@ -229,14 +229,16 @@ func (r *reader) alterClause() {
 	default:
 		r.take("column")
 		r.ifExists()
-		r.column()
+		o := op{kind: opHide, name: r.column()}
 		switch {
 		case r.seq("drop", "default"):
 		case r.seq("set", "default"):
 			r.value()
 		default:
 			r.need("set")
+			o.column.hidden = r.is("invisible")
 			r.need("visible", "invisible")
+			s.add(o)
 		}
 	}
 }

@@ -7,8 +7,8 @@ import (
 
 // build makes a table of the body of CREATE TABLE. ok is false where it can't be
 // told what the server made of it.
-func (d *definition) build(db, name, charset string) (*Table, bool) {
-	t := &Table{DB: db, Name: name, Charset: charset}
+func (d *definition) build(db, name, charset string, maria bool) (*Table, bool) {
+	t := &Table{DB: db, Name: name, Charset: charset, Maria: maria}
 	for i := range d.columns {
 		c, ok := d.columns[i].resolve(charset)
 		if !ok || t.Index(c.Name) >= 0 {
@@ -68,10 +68,17 @@ func (t *Table) alter(ops []op, dbCharset string) (*Table, bool) {
 			}
 		}
 	}
-	if !n.alterColumns(t, ops) {
+	forced := ""
+	if slices.ContainsFunc(ops, func(o op) bool { return o.kind == opConvert }) {
+		forced = n.Charset
+		if slices.ContainsFunc(ops, func(o op) bool { return o.kind == opDefaultCharset }) {
+			return nil, false // MariaDB makes something else of it than MySQL
+		}
+	}
+	if !n.alterColumns(t, ops, forced) {
 		return nil, false
 	}
-	if !n.place(ops) {
+	if !n.place(ops, forced) {
 		return nil, false
 	}
 	for i := range ops {
@@ -79,13 +86,17 @@ func (t *Table) alter(ops []op, dbCharset string) (*Table, bool) {
 			return nil, false
 		}
 	}
+	if at := n.Index("my_row_id"); at > 0 && t.generated() {
+		c := n.Columns[at]
+		n.Columns = slices.Insert(slices.Delete(n.Columns, at, at+1), 0, c)
+	}
 	n.settle()
 	return n, len(n.Columns) > 0
 }
 
 // alterColumns drops, changes and renames columns where they are. Several
 // names may change hands, so the old definition tells who is meant.
-func (n *Table) alterColumns(t *Table, ops []op) bool {
+func (n *Table) alterColumns(t *Table, ops []op, forced string) bool {
 	out := make([]Column, 0, len(n.Columns))
 	used := 0
 	for i, c := range n.Columns {
@@ -93,7 +104,7 @@ func (n *Table) alterColumns(t *Table, ops []op) bool {
 		gone := false
 		for k := range ops {
 			o := &ops[k]
-			if o.kind != opDrop && o.kind != opChange && o.kind != opRenameColumn || !strings.EqualFold(o.name, old) {
+			if !o.ofColumn() || !strings.EqualFold(o.name, old) {
 				continue
 			}
 			used++
@@ -103,8 +114,10 @@ func (n *Table) alterColumns(t *Table, ops []op) bool {
 				n.dropParts(old)
 			case opRenameColumn:
 				c.Name = o.to
+			case opHide:
+				c.Invisible = o.column.hidden
 			case opChange:
-				changed, ok := o.column.resolve(n.Charset)
+				changed, ok := o.column.forced(forced).resolve(n.Charset)
 				if !ok {
 					return false
 				}
@@ -117,7 +130,7 @@ func (n *Table) alterColumns(t *Table, ops []op) bool {
 		}
 	}
 	for k := range ops {
-		if o := &ops[k]; o.kind == opDrop || o.kind == opChange || o.kind == opRenameColumn {
+		if o := &ops[k]; o.ofColumn() {
 			if t.Index(o.name) < 0 && o.exists {
 				used++
 			}
@@ -129,8 +142,13 @@ func (n *Table) alterColumns(t *Table, ops []op) bool {
 	return used == 0
 }
 
+// ofColumn reports whether a clause is about a column that is there.
+func (o *op) ofColumn() bool {
+	return o.kind == opDrop || o.kind == opChange || o.kind == opRenameColumn || o.kind == opHide
+}
+
 // place puts in the columns that are new, or moved.
-func (n *Table) place(ops []op) bool {
+func (n *Table) place(ops []op, forced string) bool {
 	for k := range ops {
 		o := &ops[k]
 		if o.kind != opAdd && !(o.kind == opChange && o.placed) {
@@ -142,7 +160,7 @@ func (n *Table) place(ops []op) bool {
 			}
 			return false
 		}
-		c, ok := o.column.resolve(n.Charset)
+		c, ok := o.column.forced(forced).resolve(n.Charset)
 		if !ok {
 			return false
 		}

@@ -33,7 +33,9 @@ func (r *reader) attribute(c *columnDef) bool {
 		c.notNull, c.null = true, false
 	case r.take("null"):
 		c.null, c.notNull = true, false
-	case r.seq("not", "secondary"), r.take("visible", "invisible", "virtual", "stored", "persistent"):
+	case r.take("invisible"):
+		c.hidden = true
+	case r.seq("not", "secondary"), r.take("visible", "virtual", "stored", "persistent"):
 	case r.take("default"):
 		r.value()
 	case r.seq("on", "update"):
@@ -181,11 +183,22 @@ func (r *reader) value() {
 	}
 }
 
+// forced returns the definition under CONVERT TO CHARACTER SET, which counts for
+// columns that the same statement defines, whatever they say.
+func (c *columnDef) forced(charset string) *columnDef {
+	if charset == "" || c.charset.in(charset) == "binary" {
+		return c
+	}
+	f := *c
+	f.charset = choice{set: true, name: charset}
+	return &f
+}
+
 // resolve makes a column of its definition; outer is the table's character set,
 // "" if that is not known. ok is false where the type depends on what is not
 // known.
 func (c *columnDef) resolve(outer string) (out Column, ok bool) {
-	out = Column{Name: c.name, NotNull: c.notNull || c.auto}
+	out = Column{Name: c.name, NotNull: c.notNull || c.auto, Invisible: c.hidden}
 	cs := c.charset.in(outer)
 	t := &c.typ
 	switch t.family {
@@ -269,10 +282,19 @@ func (t *typeDef) resolveLabels(out *Column, cs string) bool {
 			text = strings.TrimRight(text, " ")
 		}
 		out.Labels[i] = text
-		quoted[i] = "'" + strings.ReplaceAll(text, "'", "''") + "'"
+		quoted[i] = "'" + t.quote(text) + "'"
 	}
 	out.Native = t.base + "(" + strings.Join(quoted, ",") + ")"
 	return true
+}
+
+// quote writes a label as information_schema does: MariaDB keeps backslashes
+// and ends of lines escaped.
+func (t *typeDef) quote(text string) string {
+	if t.maria {
+		text = strings.NewReplacer("\\", `\\`, "\n", `\n`, "\r", `\r`, "\x00", `\0`).Replace(text)
+	}
+	return strings.ReplaceAll(text, "'", "''")
 }
 
 func ascii(s string) bool {

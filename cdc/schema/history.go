@@ -262,7 +262,7 @@ func (c *change) create(s *statement) {
 	} else {
 		outer := c.h.dbs[s.name.DB].Charset
 		charset := s.charset.in(outer)
-		if t, ok := s.table.build(s.name.DB, s.name.Table, charset); ok {
+		if t, ok := s.table.build(s.name.DB, s.name.Table, charset, c.q.Maria); ok {
 			f.Table = t
 		} else {
 			c.out.Class = Uncertain
@@ -337,7 +337,7 @@ func (c *change) database(s *statement) {
 // matters reports whether a clause may change what rows need to know.
 func (o op) matters() bool {
 	switch o.kind {
-	case opDefaultCharset, opRenameKey:
+	case opDefaultCharset, opRenameKey, opHide:
 		return false
 	case opAddKey:
 		return o.key.Unique

@@ -109,6 +109,7 @@ type columnDef struct {
 	null    bool
 	auto    bool
 	derived bool // GENERATED
+	hidden  bool // INVISIBLE
 	keys    []Key
 }
 
@@ -125,6 +126,7 @@ const (
 	opRenameKey
 	opDefaultCharset
 	opConvert
+	opHide // SET VISIBLE or INVISIBLE
 )
 
 // op is one clause of ALTER TABLE.

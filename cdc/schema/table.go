@@ -11,6 +11,7 @@ type Table struct {
 	DB      string   `json:"db"`
 	Name    string   `json:"name"`
 	Charset string   `json:"charset,omitempty"` // the default; "" not known
+	Maria   bool     `json:"maria,omitempty"`   // of a MariaDB
 	Columns []Column `json:"columns"`
 	Keys    []Key    `json:"keys,omitempty"` // in the server's order
 }
@@ -19,10 +20,11 @@ type Table struct {
 type Column struct {
 	Name string `json:"name"`
 	// Native is the type as information_schema.COLUMNS.COLUMN_TYPE has it.
-	Native  string   `json:"native"`
-	Charset string   `json:"charset,omitempty"` // of text and labels; "" for others, or not known
-	Labels  []string `json:"labels,omitempty"`  // of ENUM and SET
-	NotNull bool     `json:"not_null,omitempty"`
+	Native    string   `json:"native"`
+	Charset   string   `json:"charset,omitempty"` // of text and labels; "" for others, or not known
+	Labels    []string `json:"labels,omitempty"`  // of ENUM and SET
+	NotNull   bool     `json:"not_null,omitempty"`
+	Invisible bool     `json:"invisible,omitempty"`
 	// Implied says that nothing was said of NULL in the definition of a
 	// TIMESTAMP: a variable of the server decides, and the log tells.
 	Implied bool `json:"implied,omitempty"`
@@ -89,7 +91,7 @@ func (t *Table) rank(k *Key) int {
 		if i := t.Index(p.Column); i < 0 || !t.Columns[i].NotNull {
 			return 3
 		}
-		if p.Prefix {
+		if p.Prefix && !t.Maria {
 			rank = 2
 		}
 	}
@@ -107,6 +109,14 @@ func (t *Table) settle() {
 		}
 	}
 	slices.SortStableFunc(t.Keys, func(a, b Key) int { return t.rank(&a) - t.rank(&b) })
+}
+
+// generated reports whether the first column is the key that MySQL made by
+// itself (sql_generate_invisible_primary_key): it stays the first.
+func (t *Table) generated() bool {
+	c := &t.Columns[0]
+	return strings.EqualFold(c.Name, "my_row_id") && c.Invisible && c.Native == "bigint unsigned" &&
+		len(t.Keys) > 0 && t.Keys[0].Primary && len(t.Keys[0].Parts) == 1 && strings.EqualFold(t.Keys[0].Parts[0].Column, c.Name)
 }
 
 func (t *Table) clone() *Table {

@@ -22,6 +22,7 @@ type typeDef struct {
 	base    string // of familyText: "text", "tinytext", ...; of familyLabels: "enum" or "set"
 	charset string // that the type itself fixes: NCHAR, JSON of MariaDB
 	labels  []label
+	maria   bool
 	zip     bool // MariaDB: COMPRESSED
 	serial  bool
 }
@@ -142,7 +143,7 @@ func (r *reader) textType(word string) (typeDef, bool) {
 		}
 		return t, true
 	case "enum", "set":
-		return typeDef{family: familyLabels, base: word, labels: r.labels()}, true
+		return typeDef{family: familyLabels, base: word, labels: r.labels(), maria: r.maria}, true
 	}
 	return typeDef{}, false
 }
