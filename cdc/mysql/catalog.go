@@ -42,7 +42,7 @@ func (v *server) table(ctx context.Context, n tables.Name) (*schema.Table, error
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
-	t := &schema.Table{DB: n.DB, Name: n.Table, Maria: v.flavor == gtid.MariaDB}
+	t := &schema.Table{DB: n.DB, Name: n.Table}
 	for _, r := range rows {
 		col := schema.Column{Name: r[0], Native: r[1], NotNull: r[2] != "YES", Charset: schema.CharsetName(r[3]),
 			Invisible: strings.Contains(r[4], "INVISIBLE")}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -142,6 +143,7 @@ func plain(t *schema.Table) any {
 			unique = append(unique, k)
 		}
 	}
+	slices.SortFunc(unique, func(a, b schema.Key) int { return strings.Compare(a.Name, b.Name) })
 	return struct {
 		Table  schema.Table
 		Key    []int
@@ -201,7 +203,7 @@ func TestUnderstoodRandom(t *testing.T) {
 		}
 		d.compare(strings.Join(since, ";\n"))
 		t.Logf("%d of %d were accepted: %v", done, statements, d.stat)
-		if len(d.uncertain) > done/10 { // MariaDB takes clauses that contradict each other
+		if len(d.uncertain) > done/5 { // MariaDB takes clauses that contradict each other
 			t.Errorf("not understood: %s", strings.Join(d.uncertain, "\n"))
 		}
 		if done < statements/8 {

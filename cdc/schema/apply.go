@@ -7,8 +7,8 @@ import (
 
 // build makes a table of the body of CREATE TABLE. ok is false where it can't be
 // told what the server made of it.
-func (d *definition) build(db, name, charset string, maria bool) (*Table, bool) {
-	t := &Table{DB: db, Name: name, Charset: charset, Maria: maria}
+func (d *definition) build(db, name, charset string) (*Table, bool) {
+	t := &Table{DB: db, Name: name, Charset: charset}
 	for i := range d.columns {
 		c, ok := d.columns[i].resolve(charset)
 		if !ok || t.Index(c.Name) >= 0 {
@@ -118,7 +118,7 @@ func (n *Table) alterColumns(t *Table, ops []op, forced string) bool {
 				c.Invisible = o.column.hidden
 			case opChange:
 				changed, ok := o.column.forced(forced).resolve(n.Charset)
-				if !ok {
+				if !ok || t.widened(old, c.Native, changed.Native) {
 					return false
 				}
 				gone = o.placed // comes in again at its place
@@ -252,6 +252,8 @@ func (n *Table) convert() bool {
 		switch {
 		case strings.HasSuffix(base, "text") && c.Charset == "":
 			return false
+		case c.Charset != n.Charset && slices.ContainsFunc(c.Labels, func(l string) bool { return !ascii(l) }):
+			return false // MySQL 9.7 spoils such labels
 		case strings.HasSuffix(base, "text") && widest(n.Charset) > widest(c.Charset):
 			c.Native = grown(base, widest(c.Charset), widest(n.Charset)) + c.Native[len(base):]
 		case strings.HasPrefix(base, "varchar("):

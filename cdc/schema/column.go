@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -190,6 +191,8 @@ func (c *columnDef) forced(charset string) *columnDef {
 		return c
 	}
 	f := *c
+	f.spoiled = c.charset.in(charset) != charset &&
+		slices.ContainsFunc(c.typ.labels, func(l label) bool { return !ascii(l.text) })
 	f.charset = choice{set: true, name: charset}
 	return &f
 }
@@ -225,7 +228,8 @@ func (c *columnDef) resolve(outer string) (out Column, ok bool) {
 		return out, ok
 	}
 	out.Charset = cs
-	return out, t.resolveLabels(&out, cs)
+	ok = t.resolveLabels(&out, cs)
+	return out, ok && !c.spoiled
 }
 
 // text returns the native type of VARCHAR and TEXT.

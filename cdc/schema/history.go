@@ -122,7 +122,12 @@ func (h *History) Rollback() {
 			h.tables[n] = *f
 		}
 	}
-	maps.Copy(h.dbs, h.dbsBefore)
+	for name, d := range h.dbsBefore {
+		delete(h.dbs, name)
+		if d != (database{}) {
+			h.dbs[name] = d
+		}
+	}
 	h.settled()
 }
 
@@ -262,7 +267,7 @@ func (c *change) create(s *statement) {
 	} else {
 		outer := c.h.dbs[s.name.DB].Charset
 		charset := s.charset.in(outer)
-		if t, ok := s.table.build(s.name.DB, s.name.Table, charset, c.q.Maria); ok {
+		if t, ok := s.table.build(s.name.DB, s.name.Table, charset); ok {
 			f.Table = t
 		} else {
 			c.out.Class = Uncertain

@@ -110,6 +110,7 @@ type columnDef struct {
 	auto    bool
 	derived bool // GENERATED
 	hidden  bool // INVISIBLE
+	spoiled bool // its labels can't be told
 	keys    []Key
 }
 

@@ -11,7 +11,6 @@ type Table struct {
 	DB      string   `json:"db"`
 	Name    string   `json:"name"`
 	Charset string   `json:"charset,omitempty"` // the default; "" not known
-	Maria   bool     `json:"maria,omitempty"`   // of a MariaDB
 	Columns []Column `json:"columns"`
 	Keys    []Key    `json:"keys,omitempty"` // in the server's order
 }
@@ -91,11 +90,26 @@ func (t *Table) rank(k *Key) int {
 		if i := t.Index(p.Column); i < 0 || !t.Columns[i].NotNull {
 			return 3
 		}
-		if p.Prefix && !t.Maria {
+		if p.Prefix {
 			rank = 2
 		}
 	}
 	return rank
+}
+
+// widened reports whether a column that a unique key has comes to be, or was, a
+// TEXT or BLOB: the server then chooses itself how much of it the key takes.
+func (t *Table) widened(name, before, after string) bool {
+	if before == after {
+		return false
+	}
+	large := strings.HasSuffix(before, "text") || strings.HasSuffix(before, "blob") ||
+		strings.HasSuffix(after, "text") || strings.HasSuffix(after, "blob")
+	return slices.ContainsFunc(t.Keys, func(k Key) bool {
+		return k.Unique && slices.ContainsFunc(k.Parts, func(p Part) bool {
+			return strings.EqualFold(p.Column, name) && (large || p.Prefix)
+		})
+	})
 }
 
 // settle puts the keys in order, and gives columns of the primary key what it
