@@ -34,6 +34,26 @@ func (c catalog) Table(ctx context.Context, n tables.Name) (t *schema.Table, rea
 	return t, read, nil
 }
 
+// Charset implements assemble.Catalog.
+func (c catalog) Charset(ctx context.Context, db string) (charset string, read *position.Position, err error) {
+	v, err := c.s.open(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	defer func() { err = errors.Join(err, v.conn.Close()) }()
+	rows, err := v.conn.Query(ctx, "SELECT DEFAULT_CHARACTER_SET_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = "+replica.Quote(db))
+	if err != nil {
+		return "", nil, c.s.sqlFault(err)
+	}
+	if read, err = v.head(ctx); err != nil {
+		return "", nil, c.s.sqlFault(err)
+	}
+	if len(rows) == 1 {
+		charset = schema.CharsetName(rows[0][0])
+	}
+	return charset, read, nil
+}
+
 // table reads a definition, nil for a table that is not there.
 func (v *server) table(ctx context.Context, n tables.Name) (*schema.Table, error) {
 	where := fmt.Sprintf("TABLE_SCHEMA = %s AND TABLE_NAME = %s", replica.Quote(n.DB), replica.Quote(n.Table))

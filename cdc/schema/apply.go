@@ -252,7 +252,7 @@ func (n *Table) convert() bool {
 		switch {
 		case strings.HasSuffix(base, "text") && c.Charset == "":
 			return false
-		case c.Charset != n.Charset && slices.ContainsFunc(c.Labels, func(l string) bool { return !ascii(l) }):
+		case c.Charset != n.Charset && slices.ContainsFunc(c.Labels, func(l string) bool { return l == "" || !ascii(l) }):
 			return false // MySQL 9.7 spoils such labels
 		case strings.HasSuffix(base, "text") && widest(n.Charset) > widest(c.Charset):
 			c.Native = grown(base, widest(c.Charset), widest(n.Charset)) + c.Native[len(base):]

@@ -28,7 +28,7 @@ func (c *columnDef) unique() Key {
 // attribute reads one attribute of a column; false at the end of the column.
 func (r *reader) attribute(c *columnDef) bool {
 	switch {
-	case r.t.kind == tokenEnd, r.isPunct(','), r.isPunct(')'), r.isPunct(';'), r.is("first", "after"):
+	case r.t.kind == tokenEnd, r.isPunct(','), r.isPunct(')'), r.isPunct(';'), r.is("first", "after", "remove", "partition"):
 		return false
 	case r.seq("not", "null"):
 		c.notNull, c.null = true, false

@@ -208,9 +208,8 @@ func (r *reader) keyOptions() {
 			r.text()
 		case r.take("visible", "invisible", "ignored"), r.seq("not", "ignored"):
 		case r.take("key_block_size", "engine_attribute", "secondary_engine_attribute", "clustering", "distance", "m"):
-			if r.punct('=') || r.t.kind == tokenString {
-				r.next()
-			}
+			r.punct('=')
+			r.next()
 		default:
 			return
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cdcd-io/cdcd/cdc/mysql/position"
 	"github.com/cdcd-io/cdcd/cdc/mysql/tables"
+	"github.com/cdcd-io/cdcd/sdk"
 )
 
 // tablesMax bounds the tables that a History remembers; what does not fit is
@@ -28,6 +29,9 @@ type database struct {
 	Known    bool   // Charset, or that there is none, is known
 	Charset  string // the default
 	Complete bool   // a table that is not remembered is not there
+	// Read is set for a default that the server's catalog gave: a position that it
+	// is not newer than.
+	Read sdk.Position
 }
 
 // History is what is known of all tables at the place of the reading. It is
@@ -67,6 +71,17 @@ func (h *History) Learn(n tables.Name, f Fact) Record {
 	r := Record{DB: n.DB, Table: n.Table}
 	r.set(f)
 	return r
+}
+
+// Knows reports whether the default of a database is known.
+func (h *History) Knows(db string) bool { return h.dbs[db].Known }
+
+// LearnDatabase takes over a database's default from the server's catalog, as
+// Learn does.
+func (h *History) LearnDatabase(db, charset string, read *position.Position) Record {
+	d := database{Known: true, Charset: charset, Complete: h.dbs[db].Complete, Read: read.Encode()}
+	h.dbs[db] = d
+	return Record{DB: db, Database: &d}
 }
 
 func (h *History) set(n tables.Name, f Fact) {
@@ -319,6 +334,7 @@ func (c *change) database(s *statement) {
 	switch s.verb {
 	case verbAlterDB:
 		if s.charset.set {
+			c.notBefore(db, now)
 			h.setDB(db, database{Known: true, Charset: s.charset.in(c.q.ServerCharset), Complete: now.Complete})
 		}
 		return
@@ -327,6 +343,7 @@ func (c *change) database(s *statement) {
 			return
 		}
 	}
+	c.notBefore(db, now)
 	for _, n := range slices.SortedFunc(maps.Keys(h.tables), compareNames) {
 		if n.DB == db {
 			c.put(n, Fact{Absent: true}, true)
@@ -337,6 +354,21 @@ func (c *change) database(s *statement) {
 		after.Known, after.Charset = true, s.charset.in(c.q.ServerCharset)
 	}
 	h.setDB(db, after)
+}
+
+// notBefore finds the tables that may have a database's default of later.
+func (c *change) notBefore(db string, d database) {
+	if d.Read == "" {
+		return
+	}
+	if p, err := position.Decode(d.Read); err == nil && !c.later(p) {
+		return
+	}
+	for n, f := range c.h.tables {
+		if n.DB == db && f.Table != nil && !slices.Contains(c.out.Conflicts, n) {
+			c.out.Conflicts = append(c.out.Conflicts, n)
+		}
+	}
 }
 
 // matters reports whether a clause may change what rows need to know.

@@ -25,6 +25,9 @@ type Catalog interface {
 	// server's log that the definition is not newer than: whatever changes the
 	// table later lies behind it. It returns nil for a table that is not there.
 	Table(ctx context.Context, name tables.Name) (*schema.Table, *position.Position, error)
+	// Charset returns the default character set of a database, and a position
+	// likewise; "" for a database that is not there.
+	Charset(ctx context.Context, db string) (string, *position.Position, error)
 }
 
 // Options say what an Assembler reads and where the batches go.

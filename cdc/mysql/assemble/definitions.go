@@ -117,9 +117,12 @@ func (a *Assembler) keepChanges() error {
 
 // ddl follows what a statement does to definitions. Where that is not
 // understood, nothing is known any more of the tables that it touches.
-func (a *Assembler) ddl(q *binlog.Query, s statement.Statement) error {
+func (a *Assembler) ddl(ctx context.Context, q *binlog.Query, s statement.Statement) error {
 	if a.tx.before {
 		return nil // what is known has it in it
+	}
+	if err := a.defaults(ctx, s); err != nil {
+		return err
 	}
 	h := a.defs.history
 	later := func(p *position.Position) bool {
@@ -142,6 +145,27 @@ func (a *Assembler) ddl(q *binlog.Query, s statement.Statement) error {
 	for _, n := range changed.Conflicts {
 		if a.o.Filter.Match(n.DB, n.Table) {
 			return a.uncertain(n, "it is changed here, and rows before were decoded by its definition of later")
+		}
+	}
+	return nil
+}
+
+// defaults learns the defaults of databases from before the log.
+func (a *Assembler) defaults(ctx context.Context, s statement.Statement) error {
+	for _, n := range s.Tables {
+		if a.o.Catalog == nil || a.defs.history.Knows(n.DB) || !a.o.Filter.MatchDB(n.DB) {
+			continue
+		}
+		charset, read, err := a.o.Catalog.Charset(ctx, n.DB)
+		if err != nil {
+			return err
+		}
+		if charset == "" {
+			continue
+		}
+		r := a.defs.history.LearnDatabase(n.DB, charset, read)
+		if err := a.keep(&r); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -34,7 +34,7 @@ func (a *Assembler) query(ctx context.Context, ev binlog.Event, outer bool) erro
 		a.tx.begun = true
 		a.tx.xa = a.tx.xa || s.Kind == statement.XAStart
 		if len(s.Tables) > 0 { // CREATE TABLE ... START TRANSACTION
-			return a.ddl(&q, s)
+			return a.ddl(ctx, &q, s)
 		}
 		return nil
 	case statement.Commit:
@@ -57,7 +57,7 @@ func (a *Assembler) query(ctx context.Context, ev binlog.Event, outer bool) erro
 			return err
 		}
 	case statement.DDL, statement.Unknown, statement.Benign:
-		if err := a.ddl(&q, s); err != nil {
+		if err := a.ddl(ctx, &q, s); err != nil {
 			return err
 		}
 	}
