@@ -141,23 +141,31 @@ func TestAnyInterruption(t *testing.T) {
 		}
 		want := reference.flushed(t)
 
+		// Places of a log are drawn, not chances of each event, or all would be
+		// spent on its beginning.
+		places := func(name string, most int) map[int]bool {
+			at := map[int]bool{}
+			for _, i := range rapid.SliceOfN(rapid.Uint32(), 0, most).Draw(rt, name) {
+				at[int(i)%len(s.events)] = true
+			}
+			return at
+		}
+		// The connection is also lost while what was lost before is read again.
+		cuts := []map[int]bool{places("cuts", 6), places("cuts of the second reading", 6), places("cuts of the third", 6)}
+		flushes, reading := places("flushes", 20), make([]int, len(s.events))
 		r := newRig(t, begin(), "")
-		cuts := 0
 		for i := 0; i < len(s.events); i++ {
 			if err := r.feed(t, s.events[i]); err != nil {
 				rt.Fatal(err)
 			}
-			switch rapid.IntRange(0, 300).Draw(rt, "what") {
-			case 0:
-				if cuts++; cuts > 5 {
-					continue
-				}
+			if flushes[i] {
+				r.flushed(t)
+			}
+			if reading[i]++; reading[i] <= len(cuts) && cuts[reading[i]-1][i] {
 				from := r.Again()
 				for i = 0; i < len(s.events) && s.starts[i] < from.Pos; i++ {
 				}
 				i--
-			case 1, 2, 3:
-				r.flushed(t)
 			}
 		}
 		if d := cmp.Diff(want, r.flushed(t)); d != "" {
