@@ -110,7 +110,7 @@ func (i *Instance) Transform(n int) (sdk.Result, error) {
 	if n < 0 || n > len(i.bufs[sdk.BufBatch]) {
 		return sdk.Result{}, &sdk.Error{Code: sdk.CodeBadBatch, Message: "the batch is longer than its buffer"}
 	}
-	if err := i.batch.Reopen(i.bufs[sdk.BufBatch][:n], i.schemas, nil); err != nil {
+	if err := i.batch.Attach(i.bufs[sdk.BufBatch][:n], i.schemas); err != nil {
 		return sdk.Result{}, coded(sdk.CodeBadBatch, err)
 	}
 	first, rows := i.batch.FirstRow(), i.batch.Rows()
