@@ -45,6 +45,10 @@ func connect(t testing.TB, ns *testserver.NATSServer) *nats.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// The first request starts a goroutine that is the connection's, not the sink's.
+	if _, err := nc.Request("$JS.API.INFO", nil, 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
