@@ -24,7 +24,9 @@ type CatalogColumn struct {
 type CatalogTable struct {
 	DB, Table string
 	Columns   []CatalogColumn
-	Key       []int // columns of the primary key, in key order
+	// Key holds the columns of the primary key, in key order, or of the first
+	// unique key without nullable columns.
+	Key []int
 }
 
 // RowPlan is the prepared decoder of a table's rows. It is used by one

@@ -19,8 +19,10 @@ const claimAttemptsMax = 40
 // Claim implements sink.Sink.
 func (c *Chain) Claim(ctx context.Context, hint sink.Hint, initial func(context.Context) (sdk.Position, error)) (sink.Anchor, error) {
 	c.abandon(errors.New("the sink is not claimed"))
-	c.send.Lock()
-	defer c.send.Unlock()
+	if err := c.send.take(ctx); err != nil {
+		return sink.Anchor{}, err
+	}
+	defer c.send.give()
 	var start sdk.Position
 	lostRaces := 0
 	for retry := c.newRetry(); ; {
@@ -100,8 +102,10 @@ func (c *Chain) standBehind(a anchor, seq, epoch uint64, now time.Time) {
 // recover reads the stream again after anything went wrong, and sends what it
 // does not have, as it was, behind a new marker.
 func (c *Chain) recover(ctx context.Context) error {
-	c.send.Lock()
-	defer c.send.Unlock()
+	if err := c.send.take(ctx); err != nil {
+		return err
+	}
+	defer c.send.give()
 	c.mu.Lock()
 	cause := c.broken
 	c.run.id++ // what is answered from here on is read from the stream

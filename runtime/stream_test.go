@@ -1,0 +1,61 @@
+package runtime_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	js "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/cdcd-io/cdcd/runtime/natsd"
+)
+
+// readStream starts the embedded server that a daemon left behind and returns
+// the data messages of the stream SHOP, in order.
+func readStream(t *testing.T, stateDir string) []*nats.Msg {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	n, err := natsd.Start(ctx, natsd.Config{Dir: stateDir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := n.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	}()
+	nc, err := n.Connect(ctx, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return readFrom(ctx, t, nc)
+}
+
+func readFrom(ctx context.Context, t *testing.T, nc *nats.Conn) []*nats.Msg {
+	t.Helper()
+	j, err := js.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := j.Stream(ctx, "SHOP")
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := s.Info(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []*nats.Msg
+	for seq := info.State.FirstSeq; seq <= info.State.LastSeq && info.State.Msgs > 0; seq++ {
+		m, err := s.GetMsg(ctx, seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Header.Get("Cdc-Kind") == "" {
+			out = append(out, &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data})
+		}
+	}
+	return out
+}
