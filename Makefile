@@ -7,6 +7,9 @@ SHELL       := bash
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS    := -s -w -X main.version=$(VERSION)
 FUZZTIME   ?= 30s
+KILLS      ?= 20
+ROWS       ?= 400000
+RUNS       ?= 3
 TEST_FLAGS ?= -p 2 -timeout 12m
 
 # Every folder of connectors-wasm that holds Go is one connector.
@@ -18,10 +21,10 @@ NO_RACE := /(runtime/wasm|sdk/sdktest|connectors-wasm|examples|bench)(/|$$)
 HAVE_CC := $(shell command -v $$(go env CC))
 
 .DEFAULT_GOAL := help
-.PHONY: help build connectors demo servers test test-short bench fuzz lint clean
+.PHONY: help build connectors demo servers test test-short bench bench-packages torture fuzz lint clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: connectors ## build bin/cdcd with the shipped connectors in it
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
@@ -31,6 +34,7 @@ connectors: ## build the shipped connectors to connectors-wasm/<name>/dist/<name
 		echo "connector $${dir##*/}"; \
 		GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -trimpath -ldflags='-s -w' \
 			-o "$$dir/dist/$${dir##*/}.wasm" "./$$dir"; \
+		go run ./sdk/manifest/stamp "$$dir/dist/$${dir##*/}.wasm" "$$dir/manifest.json"; \
 	done
 
 demo: build ## run the demo: no database, no broker, no configuration
@@ -51,8 +55,17 @@ endif
 test-short: connectors ## run the tests that start no servers
 	go test -short -p 2 ./...
 
-bench: connectors ## run the benchmarks
+bench: build ## weigh cdcd against a hand-written loop; the last line is JSON (ROWS=n RUNS=n)
+	@go run ./bench -cdcd "$(CURDIR)/bin/cdcd" -rows $(ROWS) -runs $(RUNS)
+
+bench-packages: connectors ## run the packages' own benchmarks
 	go test -run '^$$' -bench . -benchmem -p 1 ./...
+
+torture: build ## kill cdcd, its broker and its database KILLS times in each of five set-ups
+	@report=$$(mktemp); \
+	CDCD_TEST_BINARY="$(CURDIR)/bin/cdcd" CDCD_KILLS=$(KILLS) CDCD_KILLS_REPORT=$$report \
+		go test ./internal/oracle -run '^TestKill$$' -count 1 -v -timeout 0 || status=$$?; \
+	cat "$$report"; rm -f "$$report"; exit $${status:-0}
 
 fuzz: ## fuzz each target for FUZZTIME (default 30s)
 	@go test -list '^Fuzz' ./... \

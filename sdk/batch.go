@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 )
@@ -40,6 +41,28 @@ func (b *Batch) Reopen(region []byte, schemas []*Schema, large [][]byte) error {
 	return nil
 }
 
+// Attach is Reopen for a region that comes from someone trusted, which is what
+// the host is to a connector: only the header is looked at. What is wrong with
+// the rest shows as a panic of an accessor.
+func (b *Batch) Attach(region []byte, schemas []*Schema) error {
+	if len(region) < HeaderSize || le.Uint32(region[offMagic:]) != Magic || le.Uint16(region[offABI:]) != ABI {
+		return badBatch("no header of abi %d", ABI)
+	}
+	size := le.Uint32(region[offSize:])
+	if size < HeaderSize || uint64(size) > uint64(len(region)) {
+		return badBatch("size %d, region of %d", size, len(region))
+	}
+	*b = Batch{buf: region[:size], schemas: schemas}
+	return nil
+}
+
+// CopyFrom makes b a copy of o in a region of b's own, which is reused from one
+// CopyFrom to the next. b must not have been opened over somebody else's bytes.
+func (b *Batch) CopyFrom(o *Batch) {
+	b.buf = append(b.buf[:0], o.buf...)
+	b.schemas, b.large = o.schemas, o.large
+}
+
 // Bytes returns the region in use: a view, for copying.
 func (b *Batch) Bytes() []byte { return b.buf }
 
@@ -58,6 +81,15 @@ func (b *Batch) Schemas() []*Schema { return b.schemas }
 // Large returns the values that live beside the batch.
 func (b *Batch) Large() [][]byte { return b.large }
 
+// LargeMissing returns how many large values the region counts that are not
+// beside it: in a connector all of them, in the host none.
+func (b *Batch) LargeMissing() int {
+	if len(b.buf) < HeaderSize {
+		return 0
+	}
+	return max(0, int(b.u32(offLarge))-len(b.large))
+}
+
 // Rows returns the number of rows.
 func (b *Batch) Rows() int {
 	if len(b.buf) < HeaderSize {
@@ -67,14 +99,30 @@ func (b *Batch) Rows() int {
 }
 
 // Seq returns the number that the pipeline gave the batch.
-func (b *Batch) Seq() uint64 { return b.u64(offBatchSeq) }
+func (b *Batch) Seq() uint64 {
+	if len(b.buf) < HeaderSize {
+		return 0
+	}
+	return b.u64(offBatchSeq)
+}
 
 // SetSeq numbers the batch.
 func (b *Batch) SetSeq(n uint64) { le.PutUint64(b.buf[offBatchSeq:], n) }
 
 // Time returns the commit time of the first row, in microseconds since the
 // Unix epoch.
-func (b *Batch) Time() int64 { return int64(b.u64(offTime)) }
+func (b *Batch) Time() int64 {
+	if len(b.buf) < HeaderSize {
+		return 0
+	}
+	return int64(b.u64(offTime))
+}
+
+// SetTime sets what Time returns.
+func (b *Batch) SetTime(us int64) { le.PutUint64(b.buf[offTime:], uint64(us)) }
+
+// Check verifies the batch as Open does. The error wraps ErrBatch.
+func (b *Batch) Check() error { return b.check() }
 
 // Txs returns the number of transactions that have rows in the batch.
 func (b *Batch) Txs() int {
@@ -135,6 +183,20 @@ func (b *Batch) value(slot uint64) []byte {
 	return b.buf[o : o+n : o+n]
 }
 
+// valueSize returns the length of a heap slot's value.
+func (b *Batch) valueSize(slot uint64) int { return int(uint32(slot>>32) &^ LargeBit) }
+
+// equal compares the values of two heap slots. Large values that are not at
+// hand, as in a guest, count as different.
+func (b *Batch) equal(x, y uint64) bool {
+	for _, v := range [...]uint64{x, y} {
+		if v>>32&LargeBit != 0 && int(uint32(v)) >= len(b.large) {
+			return false
+		}
+	}
+	return bytes.Equal(b.value(x), b.value(y))
+}
+
 // Tx is one transaction's entry in a batch.
 type Tx struct {
 	b   *Batch
@@ -180,109 +242,6 @@ func (t Tx) RowsBefore() uint64 { return t.b.u64(t.off + txRowsBefore) }
 // RowsTotal returns how many followed rows it has in all; 0 until Ends.
 func (t Tx) RowsTotal() uint64 { return t.b.u64(t.off + txRowsTotal) }
 
-// check verifies every offset and count of the region.
-func (b *Batch) check() error {
-	bad := func(what string, v ...any) error {
-		return fmt.Errorf("%w: %s", ErrBatch, fmt.Sprintf(what, v...))
-	}
-	if len(b.buf) < HeaderSize {
-		return bad("%d bytes are too few for a header", len(b.buf))
-	}
-	if b.u32(offMagic) != Magic || b.u16(offABI) != ABI {
-		return bad("magic %#x abi %d", b.u32(offMagic), b.u16(offABI))
-	}
-	hs, size := int(b.u16(offHeaderSize)), uint64(b.u32(offSize))
-	if hs < HeaderSize || uint64(hs) > size || size > uint64(len(b.buf)) || size > uint64(b.u32(offCapacity)) {
-		return bad("header of %d bytes, size %d, capacity %d, region of %d", hs, size, b.u32(offCapacity), len(b.buf))
-	}
-	rows, dir := uint64(b.u32(offRows)), uint64(b.u32(offRowDir))
-	txs, txDir, stride := uint64(b.u32(offTxs)), uint64(b.u32(offTxDir)), uint64(b.u32(offTxStride))
-	if dir < uint64(hs) || dir%4 != 0 || dir+4*rows > size {
-		return bad("directory of %d rows at %d", rows, dir)
-	}
-	if txDir < uint64(hs) || txDir%8 != 0 || stride < TxStride || stride > 4096 || txDir+stride*txs > size {
-		return bad("directory of %d transactions at %d", txs, txDir)
-	}
-	if uint64(b.u32(offFirstRow)) > rows {
-		return bad("first row %d of %d", b.u32(offFirstRow), rows)
-	}
-	next := uint64(0)
-	for i := range int(txs) {
-		tx := b.Tx(i)
-		if uint64(tx.FirstRow()) != next {
-			return bad("transaction %d begins at row %d, not %d", i, tx.FirstRow(), next)
-		}
-		next += uint64(tx.Rows())
-		if !b.inside(b.u64(tx.off+txID), size) || !b.inside(b.u64(tx.off+txFile), size) {
-			return bad("transaction %d: text outside the batch", i)
-		}
-	}
-	if next != rows {
-		return bad("transactions hold %d of %d rows", next, rows)
-	}
-	for i := range int(rows) {
-		if err := b.checkRow(i, size); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// inside reports whether a heap slot stays within the region or names a large
-// value.
-func (b *Batch) inside(slot, size uint64) bool {
-	o, n := slot&0xffffffff, slot>>32
-	if n&LargeBit != 0 {
-		return o < uint64(b.u32(offLarge))
-	}
-	return o+n <= size
-}
-
-func (b *Batch) checkRow(i int, size uint64) error {
-	bad := func(what string) error { return fmt.Errorf("%w: row %d: %s", ErrBatch, i, what) }
-	off := uint64(b.u32(int(b.u32(offRowDir)) + 4*i))
-	if off < HeaderSize || off%8 != 0 || off+RowHeaderSize > size {
-		return bad("outside the batch")
-	}
-	columns, fixed := uint64(b.u32(int(off)+rowColumns)), uint64(b.u32(int(off)+rowSize))
-	if columns > 1<<16 || off+fixed > size {
-		return bad("fixed part outside the batch")
-	}
-	r := Row{b: b, off: int(off), columns: int(columns)}
-	if fixed != uint64(rowFixedSize(int(columns), r.Flags())) {
-		return bad("size and parts differ")
-	}
-	id := r.SchemaID()
-	if int(id) >= len(b.schemas) || b.schemas[id] == nil || len(b.schemas[id].Columns) != int(columns) {
-		return bad("unknown schema, or another number of columns")
-	}
-	if r.TxIndex() >= b.Txs() {
-		return bad("unknown transaction")
-	}
-	if r.Flags()&RowDest != 0 {
-		for k := range 3 {
-			if !b.inside(b.u64(r.off+RowHeaderSize+8*k), size) {
-				return bad("destination outside the batch")
-			}
-		}
-	}
-	for _, m := range []Image{r.After(), r.Before()} {
-		if m.Valid() && !b.checkImage(m, b.schemas[id], size) {
-			return bad("value outside the batch")
-		}
-	}
-	return nil
-}
-
-func (b *Batch) checkImage(m Image, s *Schema, size uint64) bool {
-	for c := range s.Columns {
-		if !s.Columns[c].Type.Inline() && m.Has(c) && !b.inside(m.Slot(c), size) {
-			return false
-		}
-	}
-	return true
-}
-
 // appendHeap adds a value behind the batch and returns its slot.
 func (b *Batch) appendHeap(v []byte) (uint64, error) {
 	if len(v) == 0 {
@@ -301,8 +260,40 @@ func (b *Batch) appendHeap(v []byte) (uint64, error) {
 // hands the batch to a connector.
 func SetCapacity(region []byte, bytes int) { le.PutUint32(region[offCapacity:], uint32(bytes)) }
 
+// Capacity returns how far the region may grow, in bytes.
+func (b *Batch) Capacity() int {
+	if len(b.buf) < HeaderSize {
+		return 0
+	}
+	return int(b.u32(offCapacity))
+}
+
 // FirstRow returns how many rows are done already: a connector begins there.
-func (b *Batch) FirstRow() int { return int(b.u32(offFirstRow)) }
+func (b *Batch) FirstRow() int {
+	if len(b.buf) < HeaderSize {
+		return 0
+	}
+	return int(b.u32(offFirstRow))
+}
 
 // SetFirstRow says how many rows of the region are done already.
 func SetFirstRow(region []byte, row int) { le.PutUint32(region[offFirstRow:], uint32(row)) }
+
+// Adopt takes over the values that a connector appended to its copy of the
+// batch. The batch must own its region, opened from bytes that nobody else
+// reads; it is not whole again until Row.Adopt has taken the edited rows and
+// Reopen has checked the result. The error wraps ErrBatch.
+func (b *Batch) Adopt(copied []byte) error {
+	old := len(b.buf)
+	if len(copied) < HeaderSize || len(copied) < old {
+		return fmt.Errorf("%w: the connector's copy has %d bytes, the batch %d", ErrBatch, len(copied), old)
+	}
+	size := uint64(le.Uint32(copied[offSize:]))
+	if size < uint64(old) || size > uint64(len(copied)) {
+		return fmt.Errorf("%w: size %d, of %d to %d", ErrBatch, size, old, len(copied))
+	}
+	b.buf = append(b.buf, copied[old:size]...)
+	le.PutUint32(b.buf[offSize:], uint32(size))
+	le.PutUint32(b.buf[offCapacity:], uint32(size))
+	return nil
+}

@@ -1,9 +1,6 @@
 package sdk
 
-import (
-	"bytes"
-	"math"
-)
+import "math"
 
 // Builder writes a batch from its first row to its last. A Builder is reused:
 // once its buffers have grown, building allocates nothing.
@@ -28,7 +25,9 @@ type Builder struct {
 	mark    mark    // where the open transaction began
 	rows    int
 	sealed  bool
-	pending int // start of the value being appended
+	pending int    // start of the value being appended
+	inline  bool   // values stay in the region whatever their size
+	outside uint32 // large values of the batch that rows were copied from, when not at hand
 }
 
 // mark is a place to cut the builder's buffers back to.
@@ -47,8 +46,10 @@ type TxInfo struct {
 // Reset empties the builder; what it built before is no longer valid.
 func (b *Builder) Reset() {
 	b.batch.buf = append(b.batch.buf[:0], make([]byte, HeaderSize)...)
+	clear(b.batch.large) // a reused builder must not keep large values alive
 	b.batch.large = b.batch.large[:0]
 	b.batch.schemas = nil
+	b.outside = 0
 	b.rowDir, b.txDir = b.rowDir[:0], b.txDir[:0]
 	b.tx, b.rows, b.sealed = -1, 0, false
 	h := b.batch.buf
@@ -57,6 +58,11 @@ func (b *Builder) Reset() {
 	le.PutUint16(h[offHeaderSize:], HeaderSize)
 	le.PutUint32(h[offTxStride:], TxStride)
 }
+
+// KeepInline makes the builder keep values in the region whatever their size:
+// what a connector needs, since only the region leaves it. The host moves large
+// ones beside the batch when it takes the rows over.
+func (b *Builder) KeepInline() { b.inline = true }
 
 // Rows returns the number of rows begun since Reset.
 func (b *Builder) Rows() int { return b.rows }
@@ -125,7 +131,7 @@ func (b *Builder) BeginRow(s *Schema, op Op, parts RowFlags, ordinal uint64) {
 	le.PutUint32(p[rowSize:], uint32(fixed))
 	b.schema = s
 	b.row = Row{b: &b.batch, off: off, columns: columns}
-	for _, m := range []Image{b.row.After(), b.row.Before()} {
+	for _, m := range [...]Image{b.row.After(), b.row.Before()} {
 		for c := 0; m.Valid() && c < columns; c += 64 {
 			le.PutUint64(b.batch.buf[m.off+8*words(columns)+c/8:], math.MaxUint64>>(64-min(64, columns-c)))
 		}
@@ -145,19 +151,16 @@ func (b *Builder) SetSource(row int) {
 
 // SetDest gives the open row, begun with RowDest, a destination: see Row.Dest.
 func (b *Builder) SetDest(subject, key, headers []byte) {
-	for k, v := range [][]byte{subject, key, headers} {
-		le.PutUint64(b.batch.buf[b.row.off+RowHeaderSize+8*k:], b.heap(v))
+	for k, v := range [...][]byte{subject, key, headers} {
+		slot := b.heap(v) // may move the buffer
+		le.PutUint64(b.batch.buf[b.row.off+RowHeaderSize+8*k:], slot)
 	}
 }
 
 // SetBytes gives column c of image m a heap value. A value over 64 KiB is
 // copied beside the batch.
 func (b *Builder) SetBytes(m Image, c int, v []byte) {
-	if len(v) >= LargeBytesMin {
-		m.SetSlot(c, b.large(append([]byte(nil), v...)))
-		return
-	}
-	m.SetSlot(c, b.heap(v))
+	m.SetSlot(c, b.copied(v))
 }
 
 // Append returns the buffer to append a heap value to, for a value that is
@@ -171,7 +174,7 @@ func (b *Builder) Append() []byte {
 func (b *Builder) SetAppended(m Image, c int, buf []byte) {
 	v := buf[b.pending:]
 	b.batch.buf = buf
-	if len(v) >= LargeBytesMin {
+	if len(v) >= LargeBytesMin && !b.inline {
 		v = append([]byte(nil), v...)
 		b.batch.buf = buf[:b.pending]
 		m.SetSlot(c, b.large(v))
@@ -182,35 +185,58 @@ func (b *Builder) SetAppended(m Image, c int, buf []byte) {
 
 // EndRow closes the open row.
 func (b *Builder) EndRow() {
-	b.markChanged()
+	b.row.markChanged(b.schema)
+	b.countRow()
+}
+
+// CopyRow appends a row of another batch to the open transaction, values and
+// all. SetSource and SetOrdinal may follow.
+func (b *Builder) CopyRow(r Row) {
+	b.pad()
+	off, fixed := len(b.batch.buf), int(r.b.u32(r.off+rowSize))
+	b.batch.buf = append(b.batch.buf, r.b.buf[r.off:r.off+fixed]...)
+	b.finishCopy(r, off)
+	if r.Flags()&RowDest != 0 {
+		b.SetDest(r.Dest())
+	}
+}
+
+// CopyRowTo is CopyRow with a destination in place of the row's own: see
+// Row.Dest.
+func (b *Builder) CopyRowTo(r Row, subject, key, headers []byte) {
+	b.pad()
+	off, images := len(b.batch.buf), r.changedOff()
+	b.batch.buf = append(b.batch.buf, r.b.buf[r.off:r.off+RowHeaderSize]...)
+	b.batch.buf = grow(b.batch.buf, destSize)
+	b.batch.buf = append(b.batch.buf, r.b.buf[images:r.off+int(r.b.u32(r.off+rowSize))]...)
+	b.batch.buf[off+rowFlags] |= byte(RowDest)
+	le.PutUint32(b.batch.buf[off+rowSize:], uint32(len(b.batch.buf)-off))
+	b.finishCopy(r, off)
+	b.SetDest(subject, key, headers)
+}
+
+// finishCopy copies the values of r to the row at off and counts the row.
+func (b *Builder) finishCopy(r Row, off int) {
+	le.PutUint32(b.batch.buf[off+rowTx:], uint32(b.tx/TxStride))
+	n := Row{b: &b.batch, off: off, columns: r.columns}
+	s := r.Schema()
+	if len(r.b.large) == 0 {
+		b.outside = max(b.outside, r.b.u32(offLarge))
+	}
+	b.copyImage(s, n.After(), r.After())
+	b.copyImage(s, n.Before(), r.Before())
+	b.row, b.schema = n, s
+	b.countRow()
+}
+
+func (b *Builder) countRow() {
 	b.rowDir = le.AppendUint32(b.rowDir, uint32(b.row.off))
 	e := b.txDir[b.tx:]
 	le.PutUint32(e[txRows:], le.Uint32(e[txRows:])+1)
 	b.rows++
 }
 
-// CopyRow appends a row of another batch (with its transaction's rows in the
-// open one), values and all.
-func (b *Builder) CopyRow(r Row) {
-	b.pad()
-	off, fixed := len(b.batch.buf), int(r.b.u32(r.off+rowSize))
-	b.batch.buf = append(b.batch.buf, r.b.buf[r.off:r.off+fixed]...)
-	le.PutUint32(b.batch.buf[off+rowTx:], uint32(b.tx/TxStride))
-	n := Row{b: &b.batch, off: off, columns: r.columns}
-	if r.Flags()&RowDest != 0 {
-		b.row = n
-		b.SetDest(r.Dest())
-	}
-	s := r.Schema()
-	b.copyImage(s, n.After, r.After())
-	b.copyImage(s, n.Before, r.Before())
-	b.rowDir = le.AppendUint32(b.rowDir, uint32(off))
-	e := b.txDir[b.tx:]
-	le.PutUint32(e[txRows:], le.Uint32(e[txRows:])+1)
-	b.rows++
-}
-
-func (b *Builder) copyImage(s *Schema, to func() Image, from Image) {
+func (b *Builder) copyImage(s *Schema, to, from Image) {
 	if !from.Valid() {
 		return
 	}
@@ -218,17 +244,21 @@ func (b *Builder) copyImage(s *Schema, to func() Image, from Image) {
 		if s.Columns[c].Type.Inline() || !from.Has(c) {
 			continue
 		}
-		v := from.Bytes(c)
-		if _, _, large := from.IsLarge(c); large {
-			to().SetSlot(c, b.large(v))
+		if i, _, large := from.IsLarge(c); large {
+			if int(i) < len(from.b.large) { // else it stays where it is, known by its number
+				to.SetSlot(c, b.large(from.b.large[i]))
+			}
 			continue
 		}
-		to().SetSlot(c, b.heap(v))
+		to.SetSlot(c, b.copied(from.Bytes(c)))
 	}
 }
 
-// CopyTx opens a transaction with what another batch says of it; CopyTxEnd
-// closes it the same way.
+// SetOrdinal numbers the row begun or copied last.
+func (b *Builder) SetOrdinal(n uint64) { le.PutUint64(b.batch.buf[b.row.off+rowOrdinal:], n) }
+
+// CopyTx opens a transaction with all that another batch says of it, its end
+// included; no EndTx follows.
 func (b *Builder) CopyTx(t Tx) {
 	b.BeginTx(TxInfo{ID: t.ID(), File: t.File(), PosStart: t.PosStart(), Time: t.Time(),
 		Server: t.Server(), RowsBefore: t.RowsBefore()})
@@ -257,6 +287,7 @@ func (b *Builder) MoveTx(dst *Builder, schemas []*Schema) {
 // DropTx forgets the open transaction and its rows.
 func (b *Builder) DropTx() {
 	b.batch.buf = b.batch.buf[:b.mark.buf]
+	clear(b.batch.large[b.mark.large:])
 	b.batch.large = b.batch.large[:b.mark.large]
 	b.rowDir = b.rowDir[:4*b.mark.rows]
 	b.rows = b.mark.rows
@@ -279,33 +310,13 @@ func (b *Builder) Seal(schemas []*Schema) *Batch {
 		le.PutUint32(p[offTxs:], uint32(b.Txs()))
 		le.PutUint32(p[offRowDir:], uint32(d))
 		le.PutUint32(p[offRows:], uint32(b.rows))
-		le.PutUint32(p[offLarge:], uint32(len(b.batch.large)))
+		le.PutUint32(p[offLarge:], max(uint32(len(b.batch.large)), b.outside))
 		le.PutUint32(p[offSize:], uint32(len(p)))
 		le.PutUint32(p[offCapacity:], uint32(len(p)))
 		b.sealed = true
 	}
 	b.batch.schemas = schemas
 	return &b.batch
-}
-
-// markChanged fills the mask of changed columns where both images are there.
-func (b *Builder) markChanged() {
-	after, before := b.row.After(), b.row.Before()
-	if !after.Valid() || !before.Valid() {
-		return
-	}
-	off := b.row.changedOff()
-	for c := range b.row.columns {
-		same := after.IsNull(c) == before.IsNull(c) && after.IsAbsent(c) == before.IsAbsent(c)
-		if same && after.Has(c) {
-			x, y := after.Slot(c), before.Slot(c)
-			same = x == y || !b.schema.Columns[c].Type.Inline() &&
-				bytes.Equal(b.batch.value(x), b.batch.value(y))
-		}
-		if !same {
-			after.setBit(off, c, true)
-		}
-	}
 }
 
 // heap appends a value and returns its slot.
@@ -316,6 +327,14 @@ func (b *Builder) heap(v []byte) uint64 {
 	off := len(b.batch.buf)
 	b.batch.buf = append(b.batch.buf, v...)
 	return uint64(len(v))<<32 | uint64(off)
+}
+
+// copied appends a value, or keeps a copy of it beside the batch when it is large.
+func (b *Builder) copied(v []byte) uint64 {
+	if len(v) >= LargeBytesMin && !b.inline {
+		return b.large(append([]byte(nil), v...))
+	}
+	return b.heap(v)
 }
 
 // large keeps a value beside the batch and returns its slot.

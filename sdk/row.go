@@ -76,6 +76,53 @@ func (r Row) Dest() (subject, key, headers []byte) {
 	return r.b.text(o), r.b.text(o + 8), r.b.text(o + 16)
 }
 
+// Size returns the bytes that the row takes: its fixed part and its values,
+// large ones included.
+func (r Row) Size() int {
+	n := int(r.b.u32(r.off + rowSize))
+	if r.Flags()&RowDest != 0 {
+		for k := range 3 {
+			n += r.b.valueSize(r.b.u64(r.off + RowHeaderSize + 8*k))
+		}
+	}
+	s := r.Schema()
+	for _, m := range [...]Image{r.After(), r.Before()} {
+		for c := 0; m.Valid() && c < r.columns; c++ {
+			if !s.Columns[c].Type.Inline() {
+				n += r.b.valueSize(m.Slot(c))
+			}
+		}
+	}
+	return n
+}
+
+// Adopt takes over the images that a connector edited in its copy of the
+// batch: see Batch.Adopt. Nothing else of the row can change that way.
+func (r Row) Adopt(copied []byte) {
+	from, to := r.changedOff(), r.off+int(r.b.u32(r.off+rowSize))
+	copy(r.b.buf[from:to], copied[from:to])
+}
+
+// MarkChanged fills the mask of changed columns by comparing the images, where
+// both are there.
+func (r Row) MarkChanged() { r.markChanged(r.Schema()) }
+
+func (r Row) markChanged(s *Schema) {
+	after, before := r.After(), r.Before()
+	if !after.Valid() || !before.Valid() {
+		return
+	}
+	off := r.changedOff()
+	for c := range r.columns {
+		same := after.IsNull(c) == before.IsNull(c) && after.IsAbsent(c) == before.IsAbsent(c)
+		if same && after.Has(c) {
+			same = after.Slot(c) == before.Slot(c) ||
+				!s.Columns[c].Type.Inline() && r.b.equal(after.Slot(c), before.Slot(c))
+		}
+		after.setBit(off, c, !same)
+	}
+}
+
 func (r Row) changedOff() int {
 	if r.Flags()&RowDest != 0 {
 		return r.off + RowHeaderSize + destSize
@@ -123,8 +170,8 @@ func (m Image) Float(c int) float64 { return math.Float64frombits(m.Slot(c)) }
 // there in the host; in a guest the result is nil and IsLarge is true.
 func (m Image) Bytes(c int) []byte { return m.b.value(m.Slot(c)) }
 
-// IsLarge reports whether column c's value lives beside the batch, and where:
-// its index and its length in bytes.
+// IsLarge reports whether column c, of a type that is not Inline, has a value
+// that lives beside the batch, and where: its index and its length in bytes.
 func (m Image) IsLarge(c int) (index, length uint32, ok bool) {
 	s := m.Slot(c)
 	n := uint32(s >> 32)

@@ -181,3 +181,7 @@ func Kind() cdc.Kind {
 		},
 	}
 }
+
+// TableFilter returns the patterns of the tables that the source follows: what
+// its messages depend on, besides the log.
+func (c *Config) TableFilter() []string { return c.Tables }

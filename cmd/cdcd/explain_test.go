@@ -50,8 +50,8 @@ func TestEveryCodeIsExplained(t *testing.T) {
 var codeForm = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
 
 // codesIn returns every code in the tree with the place of one use: string
-// constants named Code..., the second argument of fault.New, and the field Code
-// of a Fault literal.
+// constants named Code..., the second argument of fault.New, the first text
+// given to what wraps it, and the field Code of a Fault literal.
 func codesIn(t *testing.T, root string) map[string]string {
 	t.Helper()
 	codes := map[string]string{}
@@ -63,6 +63,16 @@ func codesIn(t *testing.T, root string) map[string]string {
 		}
 		if code, err := strconv.Unquote(lit.Value); err == nil && codeForm.MatchString(code) {
 			codes[code] = fset.Position(lit.Pos()).String()
+		}
+	}
+	takeFirst := func(args []ast.Expr) { // of what wraps fault.New: a.fault(code, ...)
+		for _, a := range args {
+			if lit, ok := a.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+				if lit.Value != `"tables"` && lit.Value != `"files"` { // a path, where the code is the wrapper's own
+					take(lit)
+				}
+				return
+			}
 		}
 	}
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -82,8 +92,11 @@ func codesIn(t *testing.T, root string) map[string]string {
 		ast.Inspect(f, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.CallExpr:
-				if s, ok := n.Fun.(*ast.SelectorExpr); ok && s.Sel.Name == "New" && isIdent(s.X, "fault") && len(n.Args) > 1 {
+				switch s, ok := n.Fun.(*ast.SelectorExpr); {
+				case ok && s.Sel.Name == "New" && isIdent(s.X, "fault") && len(n.Args) > 1:
 					take(n.Args[1])
+				case ok && (s.Sel.Name == "fault" || s.Sel.Name == "refusal"), isIdent(n.Fun, "refuse"):
+					takeFirst(n.Args)
 				}
 			case *ast.ValueSpec:
 				for i, name := range n.Names {

@@ -4,21 +4,34 @@ package main
 
 import (
 	"github.com/cdcd-io/cdcd/cdc"
+	cdcbinlogfile "github.com/cdcd-io/cdcd/cdc/binlogfile"
+	cdcmysql "github.com/cdcd-io/cdcd/cdc/mysql"
 	"github.com/cdcd-io/cdcd/runtime/format"
+	formatjson "github.com/cdcd-io/cdcd/runtime/format/json"
 	"github.com/cdcd-io/cdcd/runtime/sink"
+	sinkjetstream "github.com/cdcd-io/cdcd/runtime/sink/jetstream"
+	sinkstdout "github.com/cdcd-io/cdcd/runtime/sink/stdout"
 )
 
 // sources are the kinds of source that this binary knows.
 func sources() []cdc.Kind {
-	return []cdc.Kind{}
+	return []cdc.Kind{
+		cdcbinlogfile.Kind(),
+		cdcmysql.Kind(),
+	}
 }
 
 // sinks are the kinds of sink that this binary knows.
 func sinks() []sink.Kind {
-	return []sink.Kind{}
+	return []sink.Kind{
+		sinkjetstream.Kind(),
+		sinkstdout.Kind(),
+	}
 }
 
 // formats are the message formats that this binary knows.
 func formats() []format.Kind {
-	return []format.Kind{}
+	return []format.Kind{
+		formatjson.Kind(),
+	}
 }

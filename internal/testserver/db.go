@@ -1,6 +1,7 @@
 package testserver
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -203,27 +204,14 @@ func (db *DB) Try(statements ...string) error {
 // comes back as "NULL"; a test that must tell it from the text uses Conn.
 func (db *DB) Query(t testing.TB, sql string) [][]string {
 	t.Helper()
-	conn, err := db.connect()
+	session, err := db.Session()
 	if err != nil {
-		t.Fatalf("connect to %s: %v", db.Flavor, err)
+		t.Fatal(err)
 	}
-	defer conn.Close()
-	result, err := conn.Execute(sql)
+	defer session.Close()
+	rows, err := session.Query(sql)
 	if err != nil {
-		t.Fatalf("%s: %v in: %.200s", db.Flavor, err, sql)
-	}
-	defer result.Close()
-	rows := make([][]string, result.RowNumber())
-	for r := range rows {
-		for c := range result.ColumnNumber() {
-			text := "NULL"
-			if null, _ := result.IsNull(r, c); !null {
-				if text, err = result.GetString(r, c); err != nil {
-					t.Fatalf("%s: column %d: %v in: %.200s", db.Flavor, c, err, sql)
-				}
-			}
-			rows[r] = append(rows[r], text)
-		}
+		t.Fatalf("%s: %v", db.Flavor, err)
 	}
 	return rows
 }
@@ -258,7 +246,16 @@ func quote(text string) string {
 }
 
 func (db *DB) connect() (*client.Conn, error) {
-	return client.ConnectWithTimeout(db.Addr(), "root", "", "", connectTimeout)
+	conn, err := client.ConnectWithTimeout(db.Addr(), "root", "", "", connectTimeout)
+	if err != nil {
+		return nil, err
+	}
+	// The collation of go-mysql's handshake is MySQL's own; MariaDB does not
+	// know it and would take every text for latin1.
+	if _, err := conn.Execute("SET NAMES utf8mb4"); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
 }
 
 func (db *DB) ping() error {

@@ -40,3 +40,7 @@ func reservePort(t testing.TB) int {
 }
 
 func localAddr(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+// Port returns a free port of 127.0.0.1 for a server that a test starts itself,
+// reserved until the test ends.
+func Port(t testing.TB) int { return reservePort(t) }

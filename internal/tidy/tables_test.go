@@ -15,7 +15,9 @@ type edge struct {
 
 var edges = []edge{
 	{"sdk", "", "sdk is the leaf that everyone may import"},
-	{"sdk/guest", "sdk", "a connector links sdk/guest: it knows sdk only"},
+	{"sdk/manifest", "sdk", "sdk/manifest reads and writes one section of a module: it knows sdk only"},
+	{"sdk/manifest/...", "sdk sdk/manifest", "the stamp program is sdk/manifest on the command line"},
+	{"sdk/guest/...", "sdk sdk/guest", "a connector links sdk/guest: it knows sdk only"},
 	{"sdk/sdktest/...", ground + " sdk/... runtime/wasm", "sdk/sdktest runs a connector natively and in the real host, nothing else"},
 	{"sdk/consume/...", "sdk", "services link sdk/consume: it knows sdk only"},
 	{"internal/budget", "sdk", "internal/budget is below all but sdk"},
@@ -24,14 +26,15 @@ var edges = []edge{
 	{"internal/tidy", "", "internal/tidy reads source, it imports none"},
 	{"internal/kindsgen", "", "internal/kindsgen reads source, it imports none"},
 	{"internal/testserver/...", "", "internal/testserver starts servers and knows nothing of cdcd"},
+	{"internal/oracle", "internal/testserver", "the oracle judges the product and shares no code with it"},
 
 	{"cdc", ground, "cdc is the Source contract: no drivers, no siblings"},
 	{"cdc/...", ground + " cdc/...", "cdc never imports its siblings state, wasm, sink, format, config, telemetry"},
 	{"state/...", ground + " state/...", "state never imports its siblings; it implements the stores that cdc declares in sdk types"},
-	{"runtime/wasm/...", ground + " runtime/wasm/...", "wasm never imports its siblings"},
+	{"runtime/wasm/...", ground + " runtime/wasm/... sdk/manifest", "wasm never imports its siblings"},
 	{"runtime/format/...", ground + " runtime/format/...", "format never imports its siblings"},
 	{"runtime/sink", ground, "runtime/sink is the Sink contract: no drivers, no siblings"},
-	{"runtime/sink/...", ground + " runtime/sink runtime/sink/chain runtime/sink/sinktest", "a sink knows the contract and the chain, not other sinks, and no siblings"},
+	{"runtime/sink/...", ground + " runtime/sink runtime/sink/chain runtime/sink/lines runtime/sink/subject runtime/sink/sinktest", "a sink knows the contract and the chain, not other sinks, and no siblings"},
 	{"runtime/config/...", ground + " runtime/config/...", "config never imports its siblings; each kind owns its config struct"},
 	{"runtime/telemetry/...", ground + " runtime/telemetry/...", "telemetry never imports its siblings"},
 
@@ -41,21 +44,21 @@ var edges = []edge{
 	{"runtime", ground + " runtime/pipeline runtime/admin runtime/natsd " + layer, "the daemon is handed its kinds of source and sink, it never imports one"},
 
 	{"docs", "", "docs is text, embedded for cdcd explain"},
-	{"cmd/...", "cmd/... docs runtime/... cdc/... state/... sdk/... internal/budget internal/fault internal/unit connectors-wasm/...", "cmd is on top of all that ships, and of nothing else"},
-	{"connectors-wasm/...", "sdk sdk/guest", "a connector knows sdk and sdk/guest only"},
+	{"cmd/...", "cmd/... docs examples/demo runtime/... cdc/... state/... sdk/... internal/budget internal/fault internal/unit connectors-wasm/...", "cmd is on top of all that ships, and of nothing else"},
+	{"connectors-wasm/...", "sdk sdk/guest/...", "a connector knows sdk and sdk/guest only"},
 	{"examples/...", "sdk/...", "an example uses what users may import: sdk"},
 	{"bench/...", "...", "the benchmarks measure everything"},
 }
 
 // layer is the contracts below the pipeline, without the kinds that implement them.
-const layer = "cdc cdc/schema state runtime/wasm runtime/sink runtime/sink/chain runtime/format/... runtime/config runtime/telemetry"
+const layer = "cdc cdc/schema state runtime/wasm runtime/sink runtime/sink/subject runtime/format/... runtime/config runtime/telemetry"
 
 // testEdges is what test files may import beyond that.
 var testEdges = []edge{
 	{"runtime", "...", ""},          // the daemon's tests put everything together
 	{"runtime/pipeline", "...", ""}, // so do the pipeline's kill tests
 	{"cmd/...", "...", ""},
-	{"...", "sdk/... cdc/cdctest/... runtime/sink/sinktest internal/testserver", ""},
+	{"...", "sdk/... cdc/cdctest/... runtime/sink/sinktest runtime/natsd internal/testserver", ""},
 }
 
 // libraries names who may import a heavy dependency, by its module path.
@@ -67,7 +70,7 @@ var libraries = []struct {
 	{"github.com/tetratelabs/wazero", "runtime/wasm/...", false},
 	{"github.com/cockroachdb/pebble", "state/...", false},
 	{"github.com/go-mysql-org/go-mysql", "cdc/mysql/... cdc/binlogfile/... cdc/snapshot/... internal/testserver bench/...", true},
-	{"github.com/nats-io/nats.go", "runtime/sink/... runtime/natsd/... runtime sdk/consume/... cmd/... internal/testserver bench/... examples/...", true},
+	{"github.com/nats-io/nats.go", "runtime/sink/... runtime/natsd/... runtime sdk/consume/... cmd/... internal/testserver internal/oracle bench/... examples/...", true},
 	{"github.com/nats-io/nats-server", "runtime/natsd/... bench/...", false},
 	{"github.com/alecthomas/kong", "cmd/...", false},
 	{"github.com/danielgtaylor/huma", "runtime/admin/...", false},
@@ -83,10 +86,11 @@ const stateful = "state runtime/wasm runtime/sink/jetstream runtime/sink/chain r
 // guestCode may have init functions and package-level state: a WASM instance
 // is one object, whose exported functions cannot have a receiver, and a module
 // of kind reactor never runs main.
-const guestCode = "sdk/guest connectors-wasm/... examples/..."
+const guestCode = "sdk/guest/... connectors-wasm/... examples/..."
 
-// rootContexts may call context.Background: programs, where a context begins.
-const rootContexts = "cmd/... bench/... examples/..."
+// rootContexts may call context.Background: programs and test suites, where a
+// context begins.
+const rootContexts = "cmd/... bench/... examples/... cdc/cdctest sdk/sdktest runtime/sink/sinktest"
 
 // Sizes, in lines.
 const (

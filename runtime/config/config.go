@@ -43,6 +43,9 @@ type Step struct {
 	Only []string
 	// With is the connector's configuration: a JSON object, "{}" by default.
 	With json.RawMessage
+	// Allow holds the capabilities that the step grants its module, such as
+	// "log". What is not granted is not linked.
+	Allow []string
 	// Limits are of one instance; zero fields leave the host's default.
 	Limits  Limits
 	OnError OnError

@@ -22,6 +22,7 @@ type stepKeys struct {
 	Name    string          `yaml:"name" doc:"unique in the pipeline; state and metrics belong to pipeline/name"`
 	Only    []string        `yaml:"only" doc:"tables that the step sees: db.table, * matches any characters"`
 	With    json.RawMessage `yaml:"with" doc:"the connector's own configuration"`
+	Allow   []string        `yaml:"allow" doc:"capabilities that the step grants its module, such as log; the default is none"`
 	Limits  Limits          `yaml:"limits" doc:"what one instance may use"`
 	OnError OnError         `yaml:"on_error" doc:"what becomes of a row that the step can't process: halt, dead_letter or skip"`
 }
@@ -61,7 +62,7 @@ func (l *loader) steps(e entry) []Step {
 }
 
 func (l *loader) step(n *node, k stepKeys) (Step, bool) {
-	s := Step{Name: k.Name, Only: k.Only, With: k.With, Limits: k.Limits, OnError: k.OnError}
+	s := Step{Name: k.Name, Only: k.Only, With: k.With, Allow: k.Allow, Limits: k.Limits, OnError: k.OnError}
 	l.oneOf(n.child("on_error"), string(k.OnError), string(OnErrorHalt), string(OnErrorDeadLetter), string(OnErrorSkip))
 	if at := n.child("name"); at != nil && at.isScalar() {
 		l.name(at.line, at.col, "step", k.Name)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cdcd-io/cdcd/internal/fault"
 	"github.com/cdcd-io/cdcd/sdk"
@@ -25,10 +26,16 @@ type Sink interface {
 	Publish(ctx context.Context, g *Group) error
 
 	// Wait returns the groups confirmed since the last call, at least one, in
-	// the order in which they were published. The slice is good until the next call.
+	// the order in which they were published. The slice is good until the next
+	// call, and it is then that the groups' Done is called.
+	//
+	// Losing the connection is mended inside Wait. An error of class Retryable
+	// means that it takes longer, or that the sink is full: what was published is
+	// kept, and Wait may be called again after a pause. After any other error,
+	// and always instead, Claim starts over.
 	Wait(ctx context.Context) ([]Confirmed, error)
 
-	// Close ends the sink. Groups not confirmed stay undelivered or unconfirmed;
+	// Close ends the sink, and calls Done of the groups that it has. Groups not confirmed stay undelivered or unconfirmed;
 	// the next Claim finds out.
 	Close(ctx context.Context) error
 }
@@ -51,6 +58,12 @@ type Anchor struct {
 	Found bool
 	// Epoch is this claim's number.
 	Epoch uint64
+	// Fingerprint is Env.Fingerprint as it was when the last message was
+	// written; empty where the sink keeps none.
+	Fingerprint string
+	// Lost is how many messages behind the anchor the hint knows to have been
+	// confirmed: the sink lost its tail, and they are to be sent again.
+	Lost uint64
 }
 
 // Place is a message's place in the source's log: the transaction, the row's
@@ -165,6 +178,13 @@ type Confirmed struct {
 	Token string
 }
 
+// LastWritten is what a sink has that tells when its last message was written,
+// by whichever writer: a fenced pipeline waits for a silence.
+type LastWritten interface {
+	// LastWritten returns the broker's time of the last message; zero for none.
+	LastWritten(ctx context.Context) (time.Time, error)
+}
+
 // Codes of faults that sinks share.
 const (
 	// CodeFenced: another writer claimed the stream; the pipeline stands by.
@@ -175,6 +195,22 @@ const (
 	CodeStreamRollback = "stream_rollback"
 	// CodeForeignMessage: somebody else writes to the pipeline's stream.
 	CodeForeignMessage = "foreign_message"
+	// CodeStreamRecreated: the stream is not the one that the checkpoint names.
+	CodeStreamRecreated = "stream_recreated"
+	// CodeStreamGone: the stream was deleted while the pipeline ran.
+	CodeStreamGone = "stream_gone"
+	// CodeStreamGaps: messages were deleted from the middle of the stream.
+	CodeStreamGaps = "stream_gaps"
+	// CodeAnchorGone: the message that says where to resume was purged or has expired.
+	CodeAnchorGone = "anchor_gone"
+	// CodeStreamFull: the sink is at its limit and refuses messages.
+	CodeStreamFull = "stream_full"
+	// CodeMessageTooLarge: a message is larger than the sink takes.
+	CodeMessageTooLarge = "message_too_large"
+	// CodeHeaderReserved: a connector asked for a header that is the sink's own.
+	CodeHeaderReserved = "header_reserved"
+	// CodeSinkUnreachable: the sink does not answer, and not for lack of trying.
+	CodeSinkUnreachable = "sink_unreachable"
 )
 
 // IsFenced reports whether another writer took over.

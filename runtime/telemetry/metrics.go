@@ -61,31 +61,25 @@ func newCollector(states States, status func() []Status, now func() time.Time) *
 	counter("source_transactions_total", "Transactions read.", func(s *Status) uint64 { return s.Source.Transactions })
 	counter("source_reconnects_total", "Times that the source had to connect again.", func(s *Status) uint64 { return s.Source.Reconnects })
 	gauge("source_connected", "1 while the source reads, else 0.", func(s *Status) float64 { return bit(s.Source.Connected) })
-	gauge("source_lag_seconds", "Now minus the commit time of the last acknowledged transaction; 0 when all is delivered.",
-		func(s *Status) float64 { return s.LagSeconds })
-	counter("sink_messages_total", "Messages of data that the sink confirmed.", func(s *Status) uint64 { return s.Sink.Messages })
-	counter("sink_bytes_total", "Bytes of confirmed messages.", func(s *Status) uint64 { return s.Sink.Bytes })
-	counter("dead_letters_total", "Rows that became dead letters.", func(s *Status) uint64 { return s.DeadLetters })
-	counter("checkpoint_commits_total", "Checkpoints made durable.", func(s *Status) uint64 { return s.Checkpoints })
+	gauge("lag_seconds", "How long after its commit the last transaction was confirmed.", func(s *Status) float64 { return s.LagSeconds })
+	metric(prometheus.CounterValue, "rows_total", "Rows by what became of them: in, out, dropped by a step, skipped by on_error, dead letters.",
+		[]string{"outcome"}, func(s *Status, add func(float64, ...string)) {
+			add(float64(s.RowsIn), "in")
+			add(float64(s.RowsOut), "out")
+			add(float64(s.RowsDropped), "dropped")
+			add(float64(s.RowsSkipped), "skipped")
+			add(float64(s.DeadLetters), "dead_letter")
+		})
+	counter("sink_messages_total", "Messages published.", func(s *Status) uint64 { return s.Sink.Messages })
+	counter("sink_bytes_total", "Bytes of published messages.", func(s *Status) uint64 { return s.Sink.Bytes })
+	counter("restarts_total", "Times that the pipeline began anew after a fault that may pass.", func(s *Status) uint64 { return s.Restarts })
 	metric(prometheus.GaugeValue, "checkpoint_age_seconds", "Time since the last checkpoint.", nil, func(s *Status, add func(float64, ...string)) {
 		if !s.CheckpointAt.IsZero() {
 			add(now().Sub(s.CheckpointAt).Seconds())
 		}
 	})
-	metric(prometheus.CounterValue, "step_records_total", "Rows that a step was given, by what became of them.", []string{"step", "verdict"},
-		func(s *Status, add func(float64, ...string)) {
-			for _, step := range s.Steps {
-				add(float64(step.Rows-step.Dropped-step.DeadLetters), step.Name, "pass")
-				add(float64(step.Dropped), step.Name, "drop")
-				add(float64(step.DeadLetters), step.Name, "dead_letter")
-			}
-		})
-	metric(prometheus.GaugeValue, "step_memory_bytes", "Linear memory of a step's instance.", []string{"step"},
-		func(s *Status, add func(float64, ...string)) {
-			for _, step := range s.Steps {
-				add(float64(step.MemoryBytes), step.Name)
-			}
-		})
+	gauge("guest_memory_bytes", "Linear memory of the pipeline's steps.", func(s *Status) float64 { return float64(s.GuestBytes) })
+	gauge("budget_bytes", "Bytes that batches in flight hold of the budget.", func(s *Status) float64 { return float64(s.BudgetBytes) })
 	return c
 }
 

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"bytes"
 	"flag"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -11,8 +12,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-
-	"net/http/httptest"
 )
 
 var update = flag.Bool("update", false, "write the golden file")
@@ -23,8 +22,8 @@ func TestMetrics(t *testing.T) {
 		{
 			Pipeline: "shop", State: "streaming", Since: now.Add(-5 * time.Second), Ready: true,
 			Source: Source{Kind: "mysql", Connected: true, Rows: 10, Bytes: 2048, Transactions: 4, Reconnects: 1},
-			Steps:  []Step{{Name: "mask-email", Rows: 10, Dropped: 3, DeadLetters: 1, MemoryBytes: 65536}},
-			Sink:   Sink{Messages: 6, Bytes: 600}, LagSeconds: 0.25, DeadLetters: 1, Checkpoints: 2, CheckpointAt: now.Add(-time.Second),
+			Sink:   Sink{Kind: "jetstream", Messages: 6, Bytes: 600}, RowsIn: 10, RowsOut: 6, RowsDropped: 2, RowsSkipped: 1, DeadLetters: 1,
+			LagSeconds: 0.25, CheckpointAt: now.Add(-time.Second), GuestBytes: 65536, BudgetBytes: 4096, Restarts: 2,
 		},
 		{Pipeline: "new", State: "halted", Since: now},
 	}

@@ -2,8 +2,7 @@ package telemetry
 
 import "time"
 
-// Status is one pipeline at one moment. Counters count since the pipeline was
-// started.
+// Status is one pipeline at one moment.
 type Status struct {
 	Pipeline string    `json:"pipeline"`
 	State    string    `json:"state"` // a word: "streaming", "halted"
@@ -14,18 +13,26 @@ type Status struct {
 	Ready bool `json:"ready"`
 
 	Source Source `json:"source"`
-	Steps  []Step `json:"steps"`
 	Sink   Sink   `json:"sink"`
 
-	// LagSeconds is now minus the commit time of the last acknowledged
-	// transaction while there is something to deliver, else 0.
+	// Rows of the pipeline since its first start; restarts don't reset them.
+	RowsIn      uint64 `json:"rows_in"`
+	RowsOut     uint64 `json:"rows_out"`
+	RowsDropped uint64 `json:"rows_dropped"` // by steps that leave rows out
+	RowsSkipped uint64 `json:"rows_skipped"` // refused by a step whose on_error is skip
+	DeadLetters uint64 `json:"dead_letters"`
+
+	// LagSeconds is how long after its commit the last transaction was confirmed.
 	LagSeconds   float64   `json:"lag_seconds"`
-	DeadLetters  uint64    `json:"dead_letters"`
-	Checkpoints  uint64    `json:"checkpoints"`
+	Restarts     uint64    `json:"restarts"`
 	CheckpointAt time.Time `json:"checkpoint_at"` // zero before the first
+	GuestBytes   int64     `json:"guest_bytes"`   // linear memory of the steps
+	BudgetBytes  int64     `json:"budget_bytes"`  // held by batches in flight
+	// Receipts are what the steps gave back when they ended.
+	Receipts any `json:"receipts,omitempty"`
 }
 
-// Source is what a pipeline's source has done.
+// Source is what a pipeline's source has done since the process started.
 type Source struct {
 	Kind         string `json:"kind"`
 	Connected    bool   `json:"connected"`
@@ -36,20 +43,9 @@ type Source struct {
 	Reconnects   uint64 `json:"reconnects"`
 }
 
-// Step is what a step has done with the rows that it was given.
-type Step struct {
-	Name        string `json:"name"`
-	Module      string `json:"module"`
-	Digest      string `json:"digest,omitempty"`
-	Rows        uint64 `json:"rows"`
-	Dropped     uint64 `json:"dropped"`
-	DeadLetters uint64 `json:"dead_letters"`
-	MemoryBytes uint64 `json:"memory_bytes"` // linear memory of its instance
-}
-
-// Sink is what a pipeline's sink has confirmed.
+// Sink is what was published since the process started.
 type Sink struct {
 	Kind     string `json:"kind"`
-	Messages uint64 `json:"messages"` // of data; control messages are not counted
+	Messages uint64 `json:"messages"`
 	Bytes    uint64 `json:"bytes"`
 }

@@ -19,8 +19,8 @@ const Default = "cdc.{pipeline}.{db}.{table}"
 // CodeTemplate is the code of a fault in a template.
 const CodeTemplate = "subject_template"
 
-// control is the token of the subject that control messages go to. No escaped
-// database name equals it where it stands: a name never fills two tokens.
+// control is the token of the subject that control messages go to. A name
+// that equals it is escaped, so that no table's subject is the control subject.
 const control = "_cdcd"
 
 // Template is a subject with placeholders: {pipeline}, {db} and {table}.
@@ -133,9 +133,13 @@ const hex = "0123456789ABCDEF"
 
 // AppendToken appends name as one token: a space, '.', '*', '>', '%' and
 // control characters in percent form, byte by byte, and the empty name as "%".
+// The name "_cdcd" becomes "%5Fcdcd".
 func AppendToken(dst []byte, name string) []byte {
-	if name == "" {
+	switch name {
+	case "":
 		return append(dst, '%')
+	case control:
+		return append(dst, "%5Fcdcd"...)
 	}
 	for i := range len(name) {
 		switch c := name[i]; {

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+)
+
+// live keeps a few lines at the bottom of a terminal and lets log lines scroll
+// above them. On anything but a terminal it draws nothing and passes logs on.
+type live struct {
+	out  io.Writer
+	logs io.Writer
+	tty  bool
+
+	mu    sync.Mutex
+	drawn int // lines on the screen
+	last  string
+}
+
+func newLive(c *console) *live { return &live{out: c.out, logs: c.err, tty: c.tty && !c.json} }
+
+// draw replaces the lines.
+func (l *live) draw(text string) {
+	if !l.tty {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last = text
+	l.redraw()
+}
+
+func (l *live) redraw() {
+	var b bytes.Buffer
+	l.erase(&b)
+	b.WriteString(l.last)
+	l.drawn = strings.Count(l.last, "\n")
+	_, _ = l.out.Write(b.Bytes()) // a terminal that is gone ends the process by signal
+}
+
+// erase goes back to the first drawn line and clears to the end.
+func (l *live) erase(b *bytes.Buffer) {
+	if l.drawn > 0 {
+		fmt.Fprintf(b, "\x1b[%dA", l.drawn)
+	}
+	b.WriteString("\r\x1b[J")
+	l.drawn = 0
+}
+
+// keep leaves the last lines where they are; the next draw begins below.
+func (l *live) keep() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.drawn, l.last = 0, ""
+}
+
+// clear removes the lines.
+func (l *live) clear() {
+	if l.tty {
+		l.draw("")
+	}
+}
+
+// Write prints log lines above the live ones.
+func (l *live) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.tty && l.drawn > 0 {
+		var b bytes.Buffer
+		l.erase(&b)
+		_, _ = l.out.Write(b.Bytes())
+		defer l.redraw()
+	}
+	return l.logs.Write(p)
+}
+
+// newLog returns the daemon's log: text on a terminal, JSON otherwise.
+func newLog(l *live, level slog.Level) *slog.Logger {
+	o := &slog.HandlerOptions{Level: level}
+	if l.tty {
+		return slog.New(slog.NewTextHandler(l, o))
+	}
+	return slog.New(slog.NewJSONHandler(l, o))
+}

@@ -1,0 +1,208 @@
+package runtime
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/cdcd-io/cdcd/cdc"
+	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/runtime/config"
+	"github.com/cdcd-io/cdcd/runtime/format"
+	"github.com/cdcd-io/cdcd/runtime/pipeline"
+	"github.com/cdcd-io/cdcd/runtime/sink"
+	"github.com/cdcd-io/cdcd/runtime/sink/subject"
+	"github.com/cdcd-io/cdcd/runtime/wasm"
+	"github.com/cdcd-io/cdcd/state"
+)
+
+// CodeUnknownKind is the code of the fault of a source, sink or format that
+// this binary doesn't have.
+const CodeUnknownKind = "unknown_kind"
+
+// followed is what a source's configuration has that can say which tables it
+// follows: a part of the pipeline's fingerprint.
+type followed interface{ TableFilter() []string }
+
+// builder makes pipelines out of their configuration.
+type builder struct {
+	d     *Daemon
+	store *state.Store
+	host  *wasm.Host
+	nats  *natsOnDemand
+}
+
+// build makes a pipeline; unload lets its modules go and is called once the
+// pipeline has ended.
+func (b *builder) build(ctx context.Context, c config.Pipeline) (p *pipeline.Pipeline, unload func(context.Context) error, err error) {
+	modules, err := b.load(ctx, c.Steps)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, closeModules(context.WithoutCancel(ctx), modules))
+		}
+	}()
+	if err != nil {
+		return nil, nil, err
+	}
+	unload = func(ctx context.Context) error { return closeModules(ctx, modules) }
+	spec := pipeline.Spec{Name: c.Name, SourceKind: c.Source.Kind, Log: b.d.log, Now: b.d.o.Now,
+		Until: b.d.o.Until, Drain: b.d.o.Drain, Share: b.d.budget.Share(shareBytesMin)}
+	if spec.State, err = b.store.Pipeline(c.Name); err != nil {
+		return nil, nil, err
+	}
+	if spec.Format, spec.Subject, err = b.output(c.Sink); err != nil {
+		return nil, nil, err
+	}
+	spec.Config = fingerprint(c, modules)
+	if len(c.Steps) > 0 {
+		spec.Steps = func(ctx context.Context) ([]pipeline.Step, error) { return openSteps(ctx, c, modules) }
+	}
+	if spec.Source, err = b.source(c, &spec); err != nil {
+		return nil, nil, err
+	}
+	if spec.Sink, err = b.sink(c, spec.Config.Fingerprint); err != nil {
+		return nil, nil, errors.Join(err, spec.Source.Close())
+	}
+	return pipeline.New(spec), unload, nil
+}
+
+func (b *builder) source(c config.Pipeline, spec *pipeline.Spec) (cdc.Source, error) {
+	kinds := b.d.o.Kinds.Sources
+	i := slices.IndexFunc(kinds, func(k cdc.Kind) bool { return k.Name == c.Source.Kind })
+	if i < 0 {
+		return nil, unknownKind("source", c.Source.Kind)
+	}
+	return kinds[i].Open(c.Source.Value, cdc.Env{Pipeline: c.Name, Log: b.d.log.With("pipeline", c.Name), Share: spec.Share,
+		Schemas: spec.State.Schemas(), Now: b.d.o.Now})
+}
+
+func (b *builder) sink(c config.Pipeline, fingerprint string) (sink.Sink, error) {
+	kinds := b.d.o.Kinds.Sinks
+	i := slices.IndexFunc(kinds, func(k sink.Kind) bool { return k.Name == c.Sink.Kind })
+	if i < 0 {
+		return nil, unknownKind("sink", c.Sink.Kind)
+	}
+	return kinds[i].Open(c.Sink.Value, sink.Env{Pipeline: c.Name, Log: b.d.log.With("pipeline", c.Name),
+		NATS:        func(ctx context.Context) (*nats.Conn, error) { return b.nats.conn(ctx, c.Name) },
+		Fingerprint: fingerprint, Now: b.d.o.Now})
+}
+
+// output returns the format and the subjects that a sink's configuration asks for.
+func (b *builder) output(c config.Component) (format.Format, *subject.Template, error) {
+	name, template := outputOf(c)
+	kinds := b.d.o.Kinds.Formats
+	i := slices.IndexFunc(kinds, func(k format.Kind) bool { return k.Name == name })
+	if i < 0 {
+		return nil, nil, unknownKind("format", name)
+	}
+	t, err := subject.Parse(template)
+	return kinds[i].New(), t, err
+}
+
+func outputOf(c config.Component) (formatName, template string) {
+	formatName, template = "json", subject.Default
+	if f, ok := c.Value.(sink.Formatted); ok {
+		formatName = f.FormatName()
+	}
+	if t, ok := c.Value.(sink.Templated); ok {
+		template = t.SubjectTemplate()
+	}
+	return formatName, template
+}
+
+func unknownKind(what, name string) error {
+	return fault.New(fault.Config, CodeUnknownKind, what, "see cdcd schema for what this cdcd has",
+		"there is no %s of kind %q", what, name)
+}
+
+// load makes the steps' modules ready to run.
+func (b *builder) load(ctx context.Context, steps []config.Step) (modules []*wasm.Module, err error) {
+	for _, s := range steps {
+		code, err := b.d.o.Module(s.Wasm)
+		if err != nil {
+			return modules, err
+		}
+		if err := checkDigest(s.Wasm, code); err != nil {
+			return modules, err
+		}
+		m, err := b.host.Load(ctx, code)
+		if err != nil {
+			return modules, err
+		}
+		modules = append(modules, m)
+	}
+	return modules, nil
+}
+
+func checkDigest(m config.Module, code []byte) error {
+	sum := sha256.Sum256(code)
+	if got := hex.EncodeToString(sum[:]); m.Digest != "" && !strings.EqualFold(m.Digest, got) {
+		return fault.New(fault.Config, config.CodeDigestMismatch, m.Ref,
+			"if the change is wanted, write @sha256:"+got, "%s has another digest than the one written", m.Name)
+	}
+	return nil
+}
+
+func closeModules(ctx context.Context, modules []*wasm.Module) error {
+	var errs []error
+	for _, m := range modules {
+		errs = append(errs, m.Close(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+func openSteps(ctx context.Context, c config.Pipeline, modules []*wasm.Module) ([]pipeline.Step, error) {
+	var steps []pipeline.Step
+	for i, sc := range c.Steps {
+		s, err := openStep(ctx, modules[i], c.Name, sc)
+		if err != nil {
+			for _, open := range steps {
+				_, cerr := open.Close(context.WithoutCancel(ctx))
+				err = errors.Join(err, cerr)
+			}
+			return nil, err
+		}
+		steps = append(steps, s)
+	}
+	return steps, nil
+}
+
+// fingerprint identifies all that a pipeline's messages depend on, the log
+// apart: followed tables, steps, modules, format and subjects.
+func fingerprint(c config.Pipeline, modules []*wasm.Module) state.Steps {
+	type stepPart struct {
+		Name, Digest string
+		Only         []string
+		With         json.RawMessage
+		OnError      config.OnError
+	}
+	var all struct {
+		Source           string
+		Tables           []string
+		Steps            []stepPart
+		Format, Template string
+	}
+	all.Source = c.Source.Kind
+	if f, ok := c.Source.Value.(followed); ok {
+		all.Tables = f.TableFilter()
+	}
+	out := state.Steps{}
+	for i, s := range c.Steps {
+		all.Steps = append(all.Steps, stepPart{s.Name, modules[i].Digest(), s.Only, s.With, s.OnError})
+		out.Digests = append(out.Digests, modules[i].Digest())
+	}
+	all.Format, all.Template = outputOf(c.Sink)
+	text, err := json.Marshal(all)
+	if err != nil { // With was decoded from JSON
+		panic(err)
+	}
+	sum := sha256.Sum256(text)
+	out.Fingerprint = hex.EncodeToString(sum[:16])
+	return out
+}

@@ -1,0 +1,246 @@
+package runtime
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/cdcd-io/cdcd/cdc"
+	"github.com/cdcd-io/cdcd/internal/budget"
+	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/runtime/admin"
+	"github.com/cdcd-io/cdcd/runtime/config"
+	"github.com/cdcd-io/cdcd/runtime/format"
+	"github.com/cdcd-io/cdcd/runtime/natsd"
+	"github.com/cdcd-io/cdcd/runtime/pipeline"
+	"github.com/cdcd-io/cdcd/runtime/sink"
+	"github.com/cdcd-io/cdcd/runtime/telemetry"
+	"github.com/cdcd-io/cdcd/runtime/wasm"
+	"github.com/cdcd-io/cdcd/state"
+)
+
+const (
+	// BudgetBytesDefault is what batches of all pipelines may hold together.
+	BudgetBytesDefault = 128 << 20
+	// shareBytesMin is what each pipeline may hold whatever the others do.
+	shareBytesMin = 2 << 20
+	// closeTimeout bounds the end of NATS and the WebAssembly host.
+	closeTimeout = 15 * time.Second
+)
+
+// Kinds are the kinds of sources, sinks and formats that configurations may name.
+type Kinds struct {
+	Sources []cdc.Kind
+	Sinks   []sink.Kind
+	Formats []format.Kind
+}
+
+// Options are what a Daemon is made of.
+type Options struct {
+	Config *config.Config
+	Kinds  Kinds
+	// Module returns the bytes of a module that the configuration names, after
+	// checking its digest.
+	Module func(config.Module) ([]byte, error)
+	// Only names the pipelines to run; empty for all.
+	Only []string
+	// Until is given to each pipeline.
+	Until pipeline.Until
+	// Stay keeps Run going until ctx ends, also when no pipeline runs any more.
+	Stay        bool
+	BudgetBytes int64         // 0 for BudgetBytesDefault
+	Drain       time.Duration // 0 for pipeline.DrainDefault
+	// CacheDir keeps compiled code; empty for a folder of the state directory.
+	CacheDir string
+	Version  string
+	Log      *slog.Logger
+	Now      func() time.Time
+}
+
+// Daemon runs pipelines. See Run.
+type Daemon struct {
+	o      Options
+	log    *slog.Logger
+	budget *budget.Budget
+
+	mu    sync.Mutex
+	jobs  []*job // in the order of the configuration
+	admin *admin.Server
+	nats  *natsOnDemand // nil before Run
+}
+
+// job is one pipeline of the configuration.
+type job struct {
+	config   config.Pipeline
+	pipeline *pipeline.Pipeline // nil until built
+	fault    *fault.Fault       // why it could not be built
+	since    time.Time
+}
+
+// New returns a Daemon. It opens and starts nothing.
+func New(o Options) (*Daemon, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.BudgetBytes == 0 {
+		o.BudgetBytes = BudgetBytesDefault
+	}
+	d := &Daemon{o: o, log: o.Log, budget: budget.New(o.BudgetBytes)}
+	for _, c := range o.Config.Pipelines {
+		if len(o.Only) == 0 || slices.Contains(o.Only, c.Name) {
+			d.jobs = append(d.jobs, &job{config: c, since: o.Now()})
+		}
+	}
+	for _, name := range o.Only {
+		if !slices.ContainsFunc(d.jobs, func(j *job) bool { return j.config.Name == name }) {
+			return nil, fault.New(fault.Config, "no_such_pipeline", name,
+				"the configuration has: "+strings.Join(pipelineNames(o.Config), ", "), "there is no pipeline %q", name)
+		}
+	}
+	return d, nil
+}
+
+func pipelineNames(c *config.Config) []string {
+	var names []string
+	for _, p := range c.Pipelines {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
+// Run opens the state, runs all pipelines and ends everything in order. It
+// returns when ctx ends or no pipeline runs any more; its error joins the
+// faults of pipelines that halted. Run may be called once.
+func (d *Daemon) Run(ctx context.Context) (err error) {
+	store, err := state.Open(d.o.Config.State.Dir, state.Options{Log: d.log, Now: d.o.Now})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	cache := cmp.Or(d.o.CacheDir, filepath.Join(d.o.Config.State.Dir, "wasm"))
+	host, err := wasm.NewHost(wasm.Options{CacheDir: cache, Log: d.log})
+	if err != nil {
+		return err
+	}
+	server := &natsOnDemand{config: d.o.Config, log: d.log}
+	d.mu.Lock()
+	d.nats = server
+	d.mu.Unlock()
+	defer func() {
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
+		err = errors.Join(err, host.Close(end), server.close(end))
+	}()
+	work, stop := context.WithCancel(ctx)
+	var helpers sync.WaitGroup
+	defer helpers.Wait()
+	defer stop()
+	if d.o.Config.Server != nil {
+		if err := d.serve(work, &helpers, *d.o.Config.Server); err != nil {
+			return err
+		}
+	}
+	helpers.Go(func() { // a state that fails ends all pipelines, in order
+		select {
+		case <-store.Failed():
+			stop()
+		case <-work.Done():
+		}
+	})
+	faults := d.runJobs(work, &builder{d: d, store: store, host: host, nats: server})
+	if d.o.Stay {
+		<-work.Done()
+	}
+	return errors.Join(faults...)
+}
+
+// runJobs runs all pipelines until each has ended, and returns their faults.
+func (d *Daemon) runJobs(ctx context.Context, b *builder) []error {
+	faults := make([]error, len(d.jobs))
+	var wg sync.WaitGroup
+	for i, j := range d.jobs {
+		wg.Go(func() { faults[i] = d.runJob(ctx, b, j) })
+	}
+	wg.Wait()
+	return faults
+}
+
+// runJob builds and runs one pipeline.
+func (d *Daemon) runJob(ctx context.Context, b *builder, j *job) error {
+	p, unload, err := b.build(ctx, j.config)
+	d.mu.Lock()
+	j.pipeline = p
+	if err != nil {
+		j.fault, j.since = fault.Of(err), d.o.Now()
+	}
+	d.mu.Unlock()
+	if err != nil {
+		d.log.Error("the pipeline can't run", "pipeline", j.config.Name, "error", err, "hint", fault.Of(err).Hint)
+		return err
+	}
+	return errors.Join(p.Run(ctx), unload(context.WithoutCancel(ctx)))
+}
+
+// Pipeline returns a running pipeline by its name.
+func (d *Daemon) Pipeline(name string) (*pipeline.Pipeline, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, j := range d.jobs {
+		if j.config.Name == name && j.pipeline != nil {
+			return j.pipeline, true
+		}
+	}
+	return nil, false
+}
+
+// AdminAddr returns the address that the admin server listens on; empty
+// without one.
+func (d *Daemon) AdminAddr() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.admin == nil {
+		return ""
+	}
+	return d.admin.Addr()
+}
+
+// Connect returns a connection to the daemon's NATS, for looking at what the
+// pipelines wrote. It ends with the daemon. Before Run it is a fault.
+func (d *Daemon) Connect(ctx context.Context) (*nats.Conn, error) {
+	d.mu.Lock()
+	n := d.nats
+	d.mu.Unlock()
+	if n == nil {
+		return nil, fault.New(fault.Retryable, natsd.CodeUnreachable, "", "ask again once the daemon runs", "the daemon does not run yet")
+	}
+	return n.conn(ctx, "reader")
+}
+
+// serve starts the admin server; pipelines go on without it if it fails later.
+func (d *Daemon) serve(ctx context.Context, helpers *sync.WaitGroup, c config.Server) error {
+	s, err := admin.New(c, admin.Options{Status: d.Status, Log: d.log,
+		Registry: telemetry.Registry(d.o.Version, states(), d.Status, d.o.Now)})
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.admin = s
+	d.mu.Unlock()
+	helpers.Go(func() {
+		if err := s.Run(ctx); err != nil {
+			d.log.Error("the admin server ended", "error", err)
+		}
+	})
+	return nil
+}

@@ -1,0 +1,299 @@
+package pipeline
+
+import (
+	"fmt"
+
+	"github.com/cdcd-io/cdcd/cdc"
+	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/runtime/format"
+	"github.com/cdcd-io/cdcd/runtime/sink"
+	"github.com/cdcd-io/cdcd/sdk"
+)
+
+// renderer turns batches into groups of messages. What it gives for a
+// transaction depends on the transaction alone: not on the batches that it came
+// in, nor on where an earlier run was interrupted.
+type renderer struct {
+	format   format.Format
+	keyer    format.Keyer // nil when the format has none
+	context  format.Context
+	subjects subjects
+	control  string
+	pool     pool
+	number   uint64 // of the last group
+
+	tables    []*table // by schema id
+	announced map[string]string
+
+	// Of the transaction that began in an earlier batch and has not ended:
+	open  string     // its id; empty between transactions
+	n     uint64     // messages that it gave so far
+	carry sink.Place // of its last message; meaningful when n > 0
+	// resume is the anchor's message until its row has come by again.
+	resume *sink.Place
+
+	g      *group
+	texts  []byte         // transaction ids and routed subjects of the open group
+	ranges []txRange      // transactions that are whole in the open group
+	last   int            // index of the last message that has a place, -1 without
+	seen   map[string]int // for SubjectLast
+}
+
+// table is what the rows of one schema have in common.
+type table struct {
+	schema      *sdk.Schema
+	subject     string
+	fingerprint string
+}
+
+// span is a piece of renderer.texts.
+type span struct{ from, to int }
+
+// txRange is the messages of one whole transaction.
+type txRange struct {
+	from, to int
+	rows     uint64
+}
+
+func newRenderer(s *Spec, anchor sink.Anchor) *renderer {
+	r := &renderer{format: s.Format, context: format.Context{Pipeline: s.Name, Source: s.SourceKind},
+		subjects: newSubjects(s.Subject, s.Name), announced: map[string]string{}, seen: map[string]int{}}
+	r.control = r.subjects.control
+	r.keyer, _ = s.Format.(format.Keyer)
+	if anchor.At.Tx != "" {
+		at := anchor.At
+		r.open, r.n, r.carry, r.resume = at.Tx, at.N+1, at, &at
+	}
+	return r
+}
+
+// sent reports whether messages of an unfinished transaction went out: between
+// them no position is exact.
+func (r *renderer) sent() bool { return r.open != "" && r.n > 0 }
+
+// group renders what the steps made of a batch; nil when it gives no message.
+func (r *renderer) group(b *cdc.Batch, out *sdk.Batch) (*sink.Group, error) {
+	r.begin(b.Begin, b.End)
+	row := 0
+	for i := range b.Txs() {
+		tx := b.Tx(i)
+		if r.open != "" && string(tx.ID()) != r.open {
+			return nil, r.notReproducible(tx, "the source went on with transaction %s inside %s", tx.ID(), r.open)
+		}
+		next, err := r.transaction(i, tx, out, row)
+		if err != nil {
+			return nil, err
+		}
+		row = next
+	}
+	if row != out.Rows() {
+		return nil, fault.New(fault.Fatal, CodeStepBroken, r.context.Pipeline, "update or remove the step",
+			"a step gave rows that belong to no transaction of its input, or out of order")
+	}
+	return r.finish(), nil
+}
+
+// transaction renders the rows of transaction i, which begin at row.
+func (r *renderer) transaction(i int, tx sdk.Tx, out *sdk.Batch, row int) (next int, err error) {
+	if r.open == "" {
+		r.n = 0
+	}
+	first, id := len(r.g.Messages), r.text(tx.ID())
+	for row < out.Rows() && out.Row(row).TxIndex() == i {
+		ordinal, end := out.Row(row).Ordinal(), row+1
+		for end < out.Rows() && out.Row(end).TxIndex() == i && out.Row(end).Ordinal() == ordinal {
+			end++
+		}
+		from, parts := 0, end-row
+		if r.resume != nil {
+			if ordinal != r.resume.Row || uint64(parts) != uint64(r.resume.Parts) {
+				return 0, r.notReproducible(tx, "row %d gave %d messages where the stream has %s", ordinal, parts, r.resume)
+			}
+			from, r.resume = int(r.resume.Part)+1, nil
+		}
+		for part := from; part < parts; part++ {
+			place := sink.Place{Row: ordinal, Part: uint32(part), Parts: uint32(parts), N: r.n}
+			r.data(out.Row(row+part), id, place)
+			r.n++
+		}
+		row = end
+	}
+	if !tx.Ends() {
+		r.open = string(tx.ID())
+		return row, nil
+	}
+	return row, r.endTx(tx, id, first)
+}
+
+// endTx ends a transaction: one that came whole has marked messages, one that
+// came in parts a message behind it.
+func (r *renderer) endTx(tx sdk.Tx, id span, first int) error {
+	ended := false
+	if at := r.resume; at != nil {
+		if at.Parts != 0 || at.Row != tx.RowsTotal() {
+			return r.notReproducible(tx, "its %d rows gave nothing where the stream has %s", tx.RowsTotal(), at)
+		}
+		ended, r.resume = true, nil // the stream has its tx_end
+	}
+	switch {
+	case tx.Whole():
+		if len(r.g.Messages) > first {
+			r.ranges = append(r.ranges, txRange{first, len(r.g.Messages), tx.RowsTotal()})
+		}
+	case r.n > 0 && !ended:
+		from := len(r.g.Buf)
+		r.g.Buf = format.AppendTxEnd(r.g.Buf, string(tx.ID()), tx.RowsTotal(), r.n)
+		r.add(sink.Message{Kind: sink.KindTxEnd, Subject: r.control, Body: r.cut(from), TxRows: tx.RowsTotal(), TxLast: true,
+			SubjectLast: true, Place: sink.Place{Row: tx.RowsTotal(), N: r.n}}, id, span{})
+		r.last = len(r.g.Messages) - 1
+	}
+	r.open = ""
+	return nil
+}
+
+func (r *renderer) notReproducible(tx sdk.Tx, what string, args ...any) error {
+	return fault.New(fault.Fatal, sink.CodeNotReproducible, r.context.Pipeline,
+		"a step, its configuration or the followed tables have changed since the stream's last message was written: run with what they were until the transaction is delivered",
+		"transaction %s can't be resumed: %s", tx.ID(), fmt.Sprintf(what, args...))
+}
+
+// data adds the message of one row.
+func (r *renderer) data(row sdk.Row, id span, place sink.Place) {
+	t := r.table(row.Schema())
+	m := sink.Message{Kind: sink.KindData, Subject: t.subject, Place: place}
+	subject, key, headers := row.Dest()
+	var routed span
+	if len(subject) > 0 {
+		routed.from = len(r.texts)
+		r.texts = r.subjects.appendRouted(r.texts, subject)
+		routed.to = len(r.texts)
+	}
+	from := len(r.g.Buf)
+	r.g.Buf = r.format.AppendRow(r.g.Buf, row, r.context)
+	m.Body = r.cut(from)
+	if from = len(r.g.Buf); len(key) > 0 {
+		r.g.Buf = append(r.g.Buf, key...)
+	} else if r.keyer != nil {
+		r.g.Buf = r.keyer.AppendKey(r.g.Buf, row)
+	}
+	m.Key = r.cut(from)
+	if from = len(r.g.Buf); len(headers) > 0 {
+		r.g.Buf = append(r.g.Buf, headers...)
+		m.Headers = r.cut(from)
+	}
+	r.add(m, id, routed)
+	r.last = len(r.g.Messages) - 1
+}
+
+// table returns what rows of the schema have in common. The first time in a
+// run, and whenever it is another definition than the table's last, the
+// definition goes out first.
+func (r *renderer) table(s *sdk.Schema) *table {
+	for int(s.ID) >= len(r.tables) {
+		r.tables = append(r.tables, nil)
+	}
+	t := r.tables[s.ID]
+	if t == nil || t.schema != s {
+		t = &table{schema: s, subject: r.subjects.table(s), fingerprint: s.Fingerprint()}
+		r.tables[s.ID] = t
+	}
+	if r.announced[t.subject] != t.fingerprint {
+		r.announced[t.subject] = t.fingerprint
+		from := len(r.g.Buf)
+		r.g.Buf = format.AppendSchema(r.g.Buf, s, t.fingerprint)
+		r.controlMessage(sink.KindSchema, r.cut(from))
+	}
+	return t
+}
+
+// controlMessage adds a message that is no step forward: it has the place of
+// the message before it, or none where the group's Base is exact.
+func (r *renderer) controlMessage(kind sink.MessageKind, body []byte) {
+	m := sink.Message{Kind: kind, Subject: r.control, Body: body}
+	var id span
+	switch {
+	case r.last >= 0:
+		m.Place, id = r.g.Messages[r.last].Place, r.g.ids[r.last]
+	case r.sent():
+		m.Place = r.carry
+		id = r.text([]byte(r.carry.Tx))
+	}
+	r.add(m, id, span{})
+}
+
+// heartbeat returns a group that only says how far reading has come.
+func (r *renderer) heartbeat(pos sdk.Position, logPos string) *sink.Group {
+	r.begin(pos, pos)
+	r.g.Buf = format.AppendHeartbeat(r.g.Buf, pos, logPos)
+	r.controlMessage(sink.KindHeartbeat, r.cut(0))
+	return r.finish()
+}
+
+func (r *renderer) begin(base, end sdk.Position) {
+	r.g = r.pool.get()
+	r.g.Base, r.g.End = base, end
+	r.texts, r.ranges, r.last = r.texts[:0], r.ranges[:0], -1
+}
+
+func (r *renderer) text(v []byte) span {
+	from := len(r.texts)
+	r.texts = append(r.texts, v...)
+	return span{from, len(r.texts)}
+}
+
+// cut returns what was appended to the buffer: a view that stays good when the
+// buffer grows.
+func (r *renderer) cut(from int) []byte { return r.g.Buf[from:len(r.g.Buf):len(r.g.Buf)] }
+
+func (r *renderer) add(m sink.Message, id, subject span) {
+	r.g.Messages = append(r.g.Messages, m)
+	r.g.ids = append(r.g.ids, id)
+	r.g.routed = append(r.g.routed, subject)
+}
+
+// finish resolves the texts, with one allocation for all, and sets the flags
+// that depend on what follows.
+func (r *renderer) finish() *sink.Group {
+	g := r.g
+	r.g = nil
+	if len(g.Messages) == 0 {
+		r.pool.put(g)
+		return nil
+	}
+	all := string(r.texts)
+	for i := range g.Messages {
+		m := &g.Messages[i]
+		m.Place.Tx = all[g.ids[i].from:g.ids[i].to]
+		if s := g.routed[i]; s.to > s.from {
+			m.Subject = all[s.from:s.to]
+		}
+		g.Bytes += len(m.Subject) + len(m.Key) + len(m.Body) + len(m.Headers)
+	}
+	for _, t := range r.ranges {
+		r.mark(g.Messages[t.from:t.to], t.rows)
+	}
+	if r.open != "" && r.last >= 0 {
+		r.carry = g.Messages[r.last].Place
+	}
+	r.number++
+	g.Number = r.number
+	return &g.Group
+}
+
+// mark sets the flags of a whole transaction's messages.
+func (r *renderer) mark(messages []sink.Message, rows uint64) {
+	clear(r.seen)
+	last := true
+	for i := len(messages) - 1; i >= 0; i-- {
+		m := &messages[i]
+		if m.Kind != sink.KindData {
+			continue
+		}
+		m.TxRows, m.TxLast = rows, last
+		last = false
+		if _, known := r.seen[m.Subject]; !known {
+			r.seen[m.Subject] = i
+			m.SubjectLast = true
+		}
+	}
+}

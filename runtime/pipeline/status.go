@@ -1,0 +1,118 @@
+package pipeline
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cdcd-io/cdcd/cdc"
+	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/sdk"
+	"github.com/cdcd-io/cdcd/state"
+)
+
+// State is what a pipeline is doing.
+type State string
+
+// The states of a pipeline.
+const (
+	StateStarting  State = "starting"
+	StateStreaming State = "streaming"
+	StatePaused    State = "paused"   // until somebody resumes it
+	StateStandby   State = "standby"  // another writer has the stream
+	StateRetrying  State = "retrying" // Reason says what it waits for
+	StateHalted    State = "halted"   // Fault says why; a person must act
+	StateStopped   State = "stopped"  // asked to, everything in flight is settled
+	StateEnded     State = "ended"    // all that was asked for is delivered
+)
+
+// Status is a pipeline's account of itself.
+type Status struct {
+	Pipeline string
+	State    State
+	Reason   string // of a state that is not StateStreaming
+	Since    time.Time
+	Fault    *fault.Fault // the last one, also when it has passed
+
+	RowsIn, RowsOut, RowsDropped, RowsDead, RowsSkipped uint64 // over all runs, but for RowsSkipped
+	Messages, Bytes, Batches                            uint64 // published since the process started
+	Restarts                                            uint64 // retries since the process started
+
+	Position   sdk.Position // exact, delivered up to here
+	LogPos     string       // the same for people
+	CommitTime time.Time    // of the last transaction that was confirmed
+	Lag        time.Duration
+	Checkpoint time.Time // when the last checkpoint became durable
+
+	GuestBytes  int64 // linear memory of the steps
+	BudgetBytes int64 // held by batches in flight
+	DeadLetters int   // kept
+	Receipts    []Receipt
+	Source      cdc.Status
+}
+
+// counters are written by one goroutine each and read by any.
+type counters struct {
+	rowsIn, rowsOut, dropped, dead, skipped atomic.Uint64
+	messages, bytes, batches, restarts      atomic.Uint64
+}
+
+// condition is the part of the status that changes as a whole.
+type condition struct {
+	mu         sync.Mutex
+	state      State
+	reason     string
+	since      time.Time
+	fault      *fault.Fault
+	done       state.Checkpoint // confirmed, durable or not
+	lag        time.Duration
+	checkpoint time.Time
+	receipts   []Receipt
+	steps      []Step
+}
+
+func (p *Pipeline) set(s State, reason string, err error) {
+	now := p.spec.Now()
+	c := &p.cond
+	c.mu.Lock()
+	if c.state != s || c.reason != reason {
+		c.state, c.reason, c.since = s, reason, now
+	}
+	if err != nil {
+		c.fault = fault.Of(err)
+	}
+	c.mu.Unlock()
+	attrs := []any{"state", string(s)}
+	if reason != "" {
+		attrs = append(attrs, "reason", reason)
+	}
+	if err != nil && fault.Of(err).Hint != "" {
+		attrs = append(attrs, "hint", fault.Of(err).Hint)
+	}
+	p.log.Info("pipeline", attrs...)
+}
+
+// Status returns the pipeline's account of itself; at any time, from any
+// goroutine.
+func (p *Pipeline) Status() Status {
+	s := Status{Pipeline: p.spec.Name,
+		RowsIn: p.count.rowsIn.Load(), RowsOut: p.count.rowsOut.Load(), RowsDropped: p.count.dropped.Load(),
+		RowsDead: p.count.dead.Load(), RowsSkipped: p.count.skipped.Load(), Messages: p.count.messages.Load(),
+		Bytes: p.count.bytes.Load(), Batches: p.count.batches.Load(), Restarts: p.count.restarts.Load(),
+		DeadLetters: p.spec.State.DeadLetters(), Source: p.spec.Source.Status()}
+	if p.spec.Share != nil {
+		s.BudgetBytes = p.spec.Share.Used()
+	}
+	c := &p.cond
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.State, s.Reason, s.Since, s.Fault, s.Lag = c.state, c.reason, c.since, c.fault, c.lag
+	s.Position, s.LogPos, s.Checkpoint, s.Receipts = c.done.Position, c.done.LogPos, c.checkpoint, c.receipts
+	if c.done.CommitTime != 0 {
+		s.CommitTime = time.UnixMicro(c.done.CommitTime).UTC()
+	}
+	for _, st := range c.steps {
+		s.GuestBytes += st.Memory()
+	}
+	return s
+}

@@ -1,0 +1,274 @@
+package chain
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/runtime/sink"
+	"github.com/cdcd-io/cdcd/sdk"
+)
+
+// claimAttemptsMax bounds how often a claim meets a writer that was faster: a
+// writer that never pauses is alive, and there is nothing to take over.
+const claimAttemptsMax = 40
+
+// Claim implements sink.Sink.
+func (c *Chain) Claim(ctx context.Context, hint sink.Hint, initial func(context.Context) (sdk.Position, error)) (sink.Anchor, error) {
+	c.abandon(errors.New("the sink is not claimed"))
+	if err := c.send.take(ctx); err != nil {
+		return sink.Anchor{}, err
+	}
+	defer c.send.give()
+	var start sdk.Position
+	lostRaces := 0
+	for retry := c.newRetry(); ; {
+		a, err := c.readAnchor(ctx)
+		a, lost, err := c.resume(a, err, hint)
+		if err == nil && !a.found {
+			if start == "" {
+				if start, err = initial(ctx); err != nil {
+					return sink.Anchor{}, err
+				}
+			}
+			a.base = start
+		}
+		if err == nil {
+			epoch := max(a.epoch+1, uint64(c.cfg.Now().UnixMilli()))
+			if err = c.mark(ctx, a, epoch); err == nil {
+				return c.claimed(a, epoch, lost), nil
+			}
+		}
+		if errors.Is(err, ErrWrongLast) {
+			if lostRaces++; lostRaces == claimAttemptsMax {
+				return sink.Anchor{}, c.fenced(a.epoch, "another writer is writing right now")
+			}
+		}
+		if err := retry.after(ctx, err); err != nil {
+			return sink.Anchor{}, err
+		}
+	}
+}
+
+func (c *Chain) claimed(a anchor, epoch, lost uint64) sink.Anchor {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dead, c.broken = nil, nil
+	if lost > 0 {
+		c.cfg.Log.Warn("the stream lost confirmed messages; they are sent again", "stream", c.cfg.Stream, "messages", lost)
+	}
+	if a.foreign > 0 {
+		c.cfg.Log.Warn("stepped over messages of another writer", "stream", c.cfg.Stream, "messages", a.foreign)
+	}
+	return sink.Anchor{Base: a.base, At: a.place, Found: a.found, Epoch: epoch, Fingerprint: a.print, Lost: lost}
+}
+
+func (c *Chain) fenced(epoch uint64, why string) error {
+	return fault.New(fault.Retryable, sink.CodeFenced, c.cfg.Stream,
+		"nothing to do when another cdcd runs this pipeline; otherwise find who else does",
+		"%s (epoch %d)", why, epoch)
+}
+
+// mark publishes a marker behind the anchor and waits until it is stored. The
+// writer then stands behind it.
+func (c *Chain) mark(ctx context.Context, a anchor, epoch uint64) error {
+	now := c.cfg.Now()
+	c.marker(a, epoch, now)
+	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.AckTimeout, errNoAck)
+	defer cancel()
+	if err := c.log.Put(ctx, &c.w.out); err != nil {
+		return err
+	}
+	c.standBehind(a, a.state.LastSeq+1, epoch, now)
+	return nil
+}
+
+// standBehind makes message seq, which is this writer's marker, the one that
+// the next run goes behind.
+func (c *Chain) standBehind(a anchor, seq, epoch uint64, now time.Time) {
+	w := &c.w
+	w.created, w.seq, w.count = a.state.Created.UnixNano(), seq, a.count
+	w.epoch, w.text = epoch, strconv.FormatUint(epoch, 10)
+	w.newBase(now)
+	w.marking = false
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.acked, c.progress = seq, now
+}
+
+// recover reads the stream again after anything went wrong, and sends what it
+// does not have, as it was, behind a new marker.
+func (c *Chain) recover(ctx context.Context) error {
+	if err := c.send.take(ctx); err != nil {
+		return err
+	}
+	defer c.send.give()
+	c.mu.Lock()
+	cause := c.broken
+	c.run.id++ // what is answered from here on is read from the stream
+	c.mu.Unlock()
+	c.cfg.Log.Warn("reading the stream again", "stream", c.cfg.Stream, "cause", cause)
+	for retry := c.newRetry(); ; {
+		err := c.reanchor(ctx)
+		if err == nil {
+			c.resend()
+			return nil
+		}
+		if fault.HasCode(err, sink.CodeStreamRollback) && retry.elapsed() < c.cfg.AckTimeout {
+			err = errors.New("the stream seems shorter than it was") // a leader just elected may lag behind itself
+		}
+		if err := retry.after(ctx, err); err != nil {
+			if fatal(err) {
+				c.die(err)
+			}
+			return err
+		}
+	}
+}
+
+// reanchor drops from the window what the stream has, and stands behind a
+// marker. Between two readings the stream got either more of the last run, or
+// the marker that was being put: a marker takes the place of the run's next
+// message, and the run is over then.
+func (c *Chain) reanchor(ctx context.Context) error {
+	a, err := c.readAnchor(ctx)
+	if err != nil && !errors.Is(err, errAnchorGone) {
+		return err
+	}
+	if err := c.judge(a, err); err != nil {
+		return err
+	}
+	last := a.state.LastSeq
+	w := &c.w
+	switch {
+	case a.marker && w.marking && last == w.markAt+1:
+		c.settle(w.markAt)
+		c.standBehind(a, last, w.epoch, c.cfg.Now())
+		return nil
+	case w.marking && last < w.markAt:
+		return ErrWrongLast // read from a server that lags behind
+	case a.marker && !w.marking: // nothing of the last run got in
+		c.standBehind(a, last, w.epoch, c.cfg.Now())
+		return nil
+	}
+	c.settle(last)
+	w.marking, w.markAt = true, last
+	return c.mark(ctx, a, w.epoch)
+}
+
+// judge says what is wrong with a stream that this writer has claimed before.
+func (c *Chain) judge(a anchor, readErr error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sent := c.acked
+	if n := len(c.queue); n > 0 {
+		sent = max(sent, c.queue[n-1].last)
+	}
+	switch {
+	case a.state.Created.UnixNano() != c.w.created:
+		return fault.New(fault.Environment, sink.CodeStreamRecreated, c.cfg.Stream,
+			"restore the stream that was; or, if its messages may start anew, "+resetHint(c.cfg.Pipeline),
+			"the stream was deleted and made again while the pipeline ran")
+	case a.state.LastSeq < c.acked || a.found && a.epoch < c.w.epoch && a.foreign == 0:
+		return fault.New(fault.Retryable, sink.CodeStreamRollback, c.cfg.Stream,
+			"the pipeline resumes where the stream now ends; a server that syncs before it acknowledges does not lose messages",
+			"the stream ends at message %d, %d was confirmed: the server lost what it had not synced", a.state.LastSeq, c.acked)
+	case readErr != nil:
+		return fault.New(fault.Environment, sink.CodeAnchorGone, c.cfg.Stream,
+			"resume the pipeline: the checkpoint may still name the message",
+			"the stream was purged while the pipeline ran: message %d is gone", a.state.LastSeq)
+	case a.found && a.epoch > c.w.epoch:
+		return c.fenced(a.epoch, "another writer claimed the stream")
+	case a.foreign > 0 || !a.found:
+		return c.foreignFault(a.state.LastSeq, "%d messages of somebody else are at the stream's end", a.foreign)
+	case a.seq > sent && !a.marker:
+		return c.foreignFault(a.seq, "it carries this writer's epoch, and only %d messages were sent", sent)
+	}
+	return nil
+}
+
+// settle takes out of the window's messages those that the stream has: by the
+// chain, all whose sequence it has reached.
+func (c *Chain) settle(seq uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.queue {
+		e := &c.queue[i]
+		if e.last > seq && e.first <= seq {
+			e.from += int(seq - e.first + 1)
+			e.first = seq + 1
+		}
+	}
+}
+
+// resend sends what the stream does not have behind the marker. A group that
+// is stored keeps its sequences, the others get new ones.
+func (c *Chain) resend() {
+	c.mu.Lock()
+	first := 0
+	for first < len(c.queue) && c.queue[first].last < c.w.seq {
+		first++
+	}
+	seq := c.w.seq
+	for i := first; i < len(c.queue); i++ {
+		e := &c.queue[i]
+		e.first = seq + 1
+		seq += uint64(len(e.group.Messages) - e.from)
+		e.last = seq
+	}
+	again := slices.Clone(c.queue[first:])
+	c.broken = nil
+	c.mu.Unlock()
+	for _, e := range again {
+		c.sendEntry(e, false)
+	}
+	signal(c.space)
+}
+
+// fatal reports whether only a new claim helps.
+func fatal(err error) bool {
+	return !mendable(err) || sink.IsFenced(err) || fault.HasCode(err, sink.CodeStreamRollback)
+}
+
+// retry paces attempts at what may get better.
+type retry struct {
+	c     *Chain
+	start time.Time
+	delay time.Duration
+}
+
+func (c *Chain) newRetry() *retry { return &retry{c: c, start: c.cfg.Now(), delay: time.Millisecond} }
+
+func (r *retry) elapsed() time.Duration { return r.c.cfg.Now().Sub(r.start) }
+
+// after waits a little longer each time, or returns why there is no point:
+// err can't be mended, the sink is full, patience has ended, or ctx has.
+func (r *retry) after(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if f, ok := errors.AsType[*fault.Fault](err); ok && f.Code != sink.CodeSinkUnreachable {
+		return err
+	}
+	if r.elapsed() > r.c.cfg.Patience {
+		return fault.New(fault.Retryable, sink.CodeSinkUnreachable, r.c.cfg.Stream,
+			"check that the NATS server runs, that its disk is not full, and that its cluster has a leader",
+			"the stream gave no answer for %v: %w", r.c.cfg.Patience, err)
+	}
+	timer := time.NewTimer(r.delay)
+	defer timer.Stop()
+	most := 250 * time.Millisecond
+	if errors.Is(err, ErrWrongLast) {
+		most = 10 * time.Millisecond // the broker answers, and a race may be won the next time
+	}
+	r.delay = min(2*r.delay, most)
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

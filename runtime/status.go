@@ -1,0 +1,61 @@
+package runtime
+
+import (
+	"github.com/cdcd-io/cdcd/cdc"
+	"github.com/cdcd-io/cdcd/runtime/pipeline"
+	"github.com/cdcd-io/cdcd/runtime/telemetry"
+)
+
+// states lists the words that Status.State may be.
+func states() telemetry.States {
+	var s telemetry.States
+	for _, v := range []pipeline.State{pipeline.StateStarting, pipeline.StateStreaming, pipeline.StatePaused,
+		pipeline.StateStandby, pipeline.StateRetrying, pipeline.StateHalted, pipeline.StateStopped, pipeline.StateEnded} {
+		s = append(s, string(v))
+	}
+	return s
+}
+
+// Status returns what each pipeline does, in the order of the configuration.
+func (d *Daemon) Status() []telemetry.Status {
+	d.mu.Lock()
+	jobs := make([]job, len(d.jobs))
+	for i, j := range d.jobs {
+		jobs[i] = *j
+	}
+	d.mu.Unlock()
+	all := make([]telemetry.Status, len(jobs))
+	for i := range jobs {
+		all[i] = jobs[i].status()
+	}
+	return all
+}
+
+func (j *job) status() telemetry.Status {
+	t := telemetry.Status{Pipeline: j.config.Name, State: string(pipeline.StateStarting), Since: j.since,
+		Source: telemetry.Source{Kind: j.config.Source.Kind}, Sink: telemetry.Sink{Kind: j.config.Sink.Kind}}
+	if j.fault != nil {
+		t.State, t.Reason, t.Code = string(pipeline.StateHalted), j.fault.Error(), j.fault.Code
+	}
+	if j.pipeline == nil {
+		return t
+	}
+	s := j.pipeline.Status()
+	t.State, t.Reason, t.Since = string(s.State), s.Reason, s.Since
+	if s.Fault != nil && s.State != pipeline.StateStreaming {
+		t.Code = s.Fault.Code
+	}
+	t.Ready = s.State == pipeline.StateStreaming || s.State == pipeline.StatePaused || s.State == pipeline.StateEnded
+	t.RowsIn, t.RowsOut, t.RowsDropped, t.RowsSkipped = s.RowsIn, s.RowsOut, s.RowsDropped, s.RowsSkipped
+	t.DeadLetters, t.Restarts = s.RowsDead, s.Restarts
+	t.LagSeconds, t.CheckpointAt = s.Lag.Seconds(), s.Checkpoint
+	t.GuestBytes, t.BudgetBytes = s.GuestBytes, s.BudgetBytes
+	if len(s.Receipts) > 0 {
+		t.Receipts = s.Receipts
+	}
+	t.Source.Connected = s.Source.State == cdc.StateStreaming
+	t.Source.Position, t.Source.Rows, t.Source.Bytes = s.Source.LogPos, s.Source.RowsRead, s.Source.BytesRead
+	t.Source.Transactions, t.Source.Reconnects = s.Source.TxRead, s.Source.Reconnects
+	t.Sink.Messages, t.Sink.Bytes = s.Messages, s.Bytes
+	return t
+}

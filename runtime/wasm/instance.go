@@ -1,0 +1,211 @@
+package wasm
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/sdk"
+)
+
+// Defaults and bounds of an instance.
+const (
+	MemoryBytesDefault = 64 << 20
+	MemoryBytesMax     = 1 << 30
+	TimeDefault        = 5 * time.Second
+	startTimeMin       = 10 * time.Second // _initialize and init may take this long whatever Time says
+
+	// OutputBytesDefault bounds what one batch may become.
+	OutputBytesDefault = 16 << 20
+)
+
+// InstanceConfig says what an instance is for and what it may use.
+type InstanceConfig struct {
+	Pipeline, Step string
+	Config         []byte // JSON of `with:`; empty is {}
+	// MemoryBytesMax bounds its memory; 0 is MemoryBytesDefault.
+	MemoryBytesMax int64
+	// Time bounds one call, wall time; 0 is TimeDefault.
+	Time time.Duration
+	// OutputBytesMax bounds the bytes that one batch may become; 0 is OutputBytesDefault.
+	OutputBytesMax int
+	// Capabilities are those that the configuration grants, such as "log".
+	Capabilities []string
+	Log          *slog.Logger // nil for the host's
+}
+
+// Instance is a connector at work: its memory, its function handles, its
+// clock. It is used by one goroutine at a time; Close and MemoryBytes may be
+// called from any.
+type Instance struct {
+	host   *Host
+	code   *code
+	config InstanceConfig
+	arena  *arena
+	ctx    *callContext
+
+	mu      sync.Mutex // held during guest calls
+	guest   guest      // nil once closed
+	broken  error      // why it can't be called any more
+	bufs    [3]buffer  // by sdk.BufConfig...
+	schemas schemas
+
+	clock   virtualClock
+	pcg     *rand.PCG
+	random  *rand.Rand
+	seed    [2]uint64
+	printed printed
+
+	receipt Receipt
+	closed  bool
+	calls   int // running; for the receipt
+}
+
+// buffer is where the guest keeps one kind of input.
+type buffer struct{ addr, size uint32 }
+
+// Instantiate makes and configures an instance. The error is a fault:
+// capability_not_granted, memory_limit, step_config (what the connector says
+// against its configuration), step_start or step_timeout.
+func (m *Module) Instantiate(ctx context.Context, c InstanceConfig) (*Instance, error) {
+	h := m.host
+	if err := m.checkGrants(c); err != nil {
+		return nil, err
+	}
+	c = c.withDefaults(h.log)
+	if need := int64(m.code.vetted.memoryPagesMin) * pageBytes; need > c.MemoryBytesMax {
+		return nil, fault.New(fault.Config, "memory_limit", c.path(), "raise limits.memory of the step",
+			"the connector begins with %d bytes of memory; its limit is %d", need, c.MemoryBytesMax)
+	}
+	i := &Instance{host: h, code: m.code, config: c, arena: &arena{ledger: &h.memory, limit: c.MemoryBytesMax}}
+	i.ctx = newCallContext(i)
+	sum := sha256.Sum256([]byte(c.Pipeline + "\x00" + c.Step))
+	i.seed = [2]uint64{binary.LittleEndian.Uint64(sum[:]), binary.LittleEndian.Uint64(sum[8:])}
+	i.pcg = rand.NewPCG(i.seed[0], i.seed[1])
+	i.random = rand.New(i.pcg)
+	i.printed = printed{log: c.Log.With("pipeline", c.Pipeline, "step", c.Step), now: time.Now}
+	if err := h.adopt(i); err != nil {
+		return nil, err
+	}
+	if err := i.start(ctx); err != nil {
+		_, _ = i.Close(context.WithoutCancel(ctx))
+		return nil, err
+	}
+	return i, nil
+}
+
+func (c InstanceConfig) withDefaults(log *slog.Logger) InstanceConfig {
+	if c.MemoryBytesMax == 0 {
+		c.MemoryBytesMax = MemoryBytesDefault
+	}
+	c.MemoryBytesMax = min(c.MemoryBytesMax, MemoryBytesMax)
+	if c.Time == 0 {
+		c.Time = TimeDefault
+	}
+	if c.OutputBytesMax == 0 {
+		c.OutputBytesMax = OutputBytesDefault
+	}
+	if len(c.Config) == 0 {
+		c.Config = []byte("{}")
+	}
+	if c.Log == nil {
+		c.Log = log
+	}
+	return c
+}
+
+func (c InstanceConfig) path() string { return c.Pipeline + "/" + c.Step }
+
+// checkGrants refuses a module that imports what the configuration does not grant.
+func (m *Module) checkGrants(c InstanceConfig) error {
+	for _, grant := range m.Imports() {
+		if !slices.Contains(m.code.manifest.Capabilities, grant) {
+			return fault.New(fault.Config, "capability_not_declared", c.path(),
+				"list the capability in the connector's manifest.json and build it anew",
+				"the connector %s imports the capability %q, which its manifest does not list", m.code.manifest.Name, grant)
+		}
+		if !slices.Contains(c.Capabilities, grant) {
+			return fault.New(fault.Config, "capability_not_granted", c.path(),
+				"add the capability to the step: allow: ["+grant+"]",
+				"the connector %s needs the capability %q, which the step does not grant", m.code.manifest.Name, grant)
+		}
+	}
+	return nil
+}
+
+// adopt files an instance, so that Host.Close finds it, and takes a reference
+// to its code.
+func (h *Host) adopt(i *Instance) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return fault.New(fault.Fatal, "wasm_host_closed", i.config.path(), "start the daemon again", "the WebAssembly host is closed")
+	}
+	i.code.refs++
+	h.instances[i] = struct{}{}
+	return nil
+}
+
+// start brings the guest up: start section, _initialize, init.
+func (i *Instance) start(ctx context.Context) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	limit := max(i.config.Time, startTimeMin)
+	if err := i.arena.prepare(int64(i.code.vetted.memoryPagesMin) * pageBytes); err != nil {
+		return i.failStart(err)
+	}
+	if err := i.ctx.begin(ctx, limit); err != nil {
+		return i.notBegun(ctx, err)
+	}
+	g, err := i.code.program.instantiate(i.ctx, i.arena)
+	i.ctx.finish()
+	if err != nil {
+		return i.failStart(err)
+	}
+	i.guest = g
+	if g.has(exportInitialize) {
+		if _, err := i.callFor(ctx, limit, exportInitialize, 0, 0); err != nil {
+			return i.failStart(err)
+		}
+	}
+	if err := i.fill(ctx, sdk.BufConfig, i.config.Config); err != nil {
+		return err
+	}
+	v, err := i.callFor(ctx, limit, exportInit, uint64(len(i.config.Config)), 0)
+	if err != nil {
+		return i.failStart(err)
+	}
+	if int64(v) < 0 {
+		return i.refusal(ctx, int64(v), fault.Config, "step_config", "change `with:` of the step as the message says")
+	}
+	return nil
+}
+
+// failStart is the fault of an instance that did not come up.
+func (i *Instance) failStart(err error) error {
+	if f := fault.Of(err); f.Code != "unexpected" && f.Code != codeTrap {
+		return err
+	}
+	if i.arena.growthRefused() {
+		return fault.New(fault.Config, "memory_limit", i.config.path(), "raise limits.memory of the step, or the daemon's limit for all guests",
+			"the connector needs more memory to start than it may have: %w", err)
+	}
+	return fault.New(fault.Config, "step_start", i.config.path(), "ask the connector's author; the message is the connector's last words",
+		"the connector %s did not start: %w", i.code.manifest.Name, err)
+}
+
+// MemoryBytes returns the memory that the guest has opened.
+func (i *Instance) MemoryBytes() int64 { return i.arena.opened.Load() }
+
+// Err returns why the instance can't be called any more: a fault, or nil.
+func (i *Instance) Err() error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.broken
+}

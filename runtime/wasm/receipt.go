@@ -1,0 +1,67 @@
+package wasm
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Receipt says what closing an instance gave back, and that nothing is left.
+type Receipt struct {
+	// MemoryBytesUnmapped is the guest memory given back to the system.
+	MemoryBytesUnmapped int64 `json:"memory_bytes_unmapped"`
+	// CodeBytesReleased is the size of the machine code let go, when this was its
+	// last user: it is unmapped by the collection that follows within a second.
+	CodeBytesReleased int64 `json:"code_bytes_released"`
+	// What is left of the instance: all 0 unless something is wrong.
+	MappingsLeft   int           `json:"mappings_left"`
+	GoroutinesLeft int           `json:"goroutines_left"` // calls still running; each has one goroutine that watches it
+	HandlesLeft    int           `json:"handles_left"`    // function handles and guest objects
+	Took           time.Duration `json:"took_ns"`
+}
+
+// Clean reports whether nothing is left.
+func (r Receipt) Clean() bool { return r.MappingsLeft+r.GoroutinesLeft+r.HandlesLeft == 0 }
+
+// Close ends the instance: a running call is cancelled and waited for, then
+// views and handles are dropped, the memory is unmapped, and the code let go.
+// Closing again returns the same receipt.
+func (i *Instance) Close(ctx context.Context) (Receipt, error) {
+	began := time.Now()
+	i.ctx.stop()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.closed {
+		return i.receipt, nil
+	}
+	i.closed = true
+	var errs []error
+	if i.guest != nil {
+		errs = append(errs, i.guest.close(ctx))
+		i.guest = nil
+	}
+	i.bufs, i.schemas = [3]buffer{}, schemas{}
+	unmapped, err := i.arena.unmap()
+	errs = append(errs, err)
+	h := i.host
+	h.mu.Lock()
+	delete(h.instances, i)
+	if i.code.refs == 1 {
+		i.receipt.CodeBytesReleased = i.code.size
+	}
+	h.mu.Unlock()
+	errs = append(errs, h.drop(ctx, i.code))
+	i.receipt.MemoryBytesUnmapped = unmapped
+	i.receipt.GoroutinesLeft = i.calls
+	if i.arena.mapped() {
+		i.receipt.MappingsLeft = 1
+	}
+	i.receipt.Took = time.Since(began)
+	return i.receipt, errors.Join(errs...)
+}
+
+func (a *arena) mapped() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.reserved != nil
+}

@@ -1,0 +1,244 @@
+package wasm
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+)
+
+// The subset of WASI preview 1 that connectors get: a clock that follows the
+// batch, randomness that repeats, standard output to the log. There are no
+// files, no sockets, no arguments and no environment.
+// https://github.com/WebAssembly/WASI/blob/main/legacy/preview1/docs.md
+const wasiModule = "wasi_snapshot_preview1"
+
+// Error numbers of WASI preview 1.
+const (
+	errnoSuccess = 0
+	errnoBadf    = 8
+	errnoFault   = 21
+	errnoInval   = 28
+	errnoNosys   = 52
+)
+
+var wasiFuncs = map[string]hostFunc{
+	"args_sizes_get":    wasiTwoZeros,
+	"args_get":          wasiNothing,
+	"environ_sizes_get": wasiTwoZeros,
+	"environ_get":       wasiNothing,
+	"clock_time_get":    wasiClock,
+	"clock_res_get":     wasiClockRes,
+	"random_get":        wasiRandom,
+	"fd_write":          wasiWrite,
+	"poll_oneoff":       wasiPoll,
+	"sched_yield":       wasiNothing,
+	"proc_exit":         wasiExit,
+	"fd_fdstat_get":     wasiBadf,
+	"fd_prestat_get":    wasiBadf,
+	"fd_close":          wasiBadf,
+	"fd_read":           wasiBadf,
+	"fd_seek":           wasiBadf,
+}
+
+// wasiRefused are the other functions of preview 1: they can be imported, as
+// toolchains do, and answer that they are not there.
+var wasiRefused = names("fd_advise fd_allocate fd_datasync fd_fdstat_set_flags fd_fdstat_set_rights " +
+	"fd_filestat_get fd_filestat_set_size fd_filestat_set_times fd_pread fd_prestat_dir_name fd_pwrite fd_readdir " +
+	"fd_renumber fd_sync fd_tell path_create_directory path_filestat_get path_filestat_set_times path_link path_open " +
+	"path_readlink path_remove_directory path_rename path_symlink path_unlink_file proc_raise " +
+	"sock_accept sock_recv sock_send sock_shutdown")
+
+// exitTrap ends a guest call from within a host function: proc_exit.
+type exitTrap struct{ code uint32 }
+
+func (e exitTrap) Error() string {
+	return fmt.Sprintf("the connector ended itself with code %d", e.code)
+}
+
+func wasiNothing(_ *Instance, _ []byte, stack []uint64) { stack[0] = errnoSuccess }
+func wasiBadf(_ *Instance, _ []byte, stack []uint64)    { stack[0] = errnoBadf }
+func wasiNosys(_ *Instance, _ []byte, stack []uint64)   { stack[0] = errnoNosys }
+func wasiExit(_ *Instance, _ []byte, stack []uint64)    { panic(exitTrap{uint32(stack[0])}) }
+
+func wasiTwoZeros(_ *Instance, mem []byte, stack []uint64) {
+	a, b := at(mem, stack[0], 4), at(mem, stack[1], 4)
+	if a == nil || b == nil {
+		stack[0] = errnoFault
+		return
+	}
+	clear(a)
+	clear(b)
+	stack[0] = errnoSuccess
+}
+
+// wasiClock answers (clock, precision, result). Clock 0 is the wall clock: the
+// commit time of the batch. Every other is monotonic and virtual.
+func wasiClock(i *Instance, mem []byte, stack []uint64) {
+	p := at(mem, stack[2], 8)
+	if p == nil {
+		stack[0] = errnoFault
+		return
+	}
+	now := i.clock.wall
+	if uint32(stack[0]) != 0 {
+		now = i.clock.read()
+	}
+	binary.LittleEndian.PutUint64(p, uint64(now))
+	stack[0] = errnoSuccess
+}
+
+func wasiClockRes(_ *Instance, mem []byte, stack []uint64) {
+	p := at(mem, stack[1], 8)
+	if p == nil {
+		stack[0] = errnoFault
+		return
+	}
+	binary.LittleEndian.PutUint64(p, uint64(time.Microsecond))
+	stack[0] = errnoSuccess
+}
+
+// virtualClock is an instance's time. A frozen clock would hang a guest's
+// sleep, a fast one would starve its collector.
+type virtualClock struct {
+	wall int64 // nanoseconds since the Unix epoch
+	mono int64 // nanoseconds; never goes back
+}
+
+func (c *virtualClock) read() int64 {
+	c.mono += int64(time.Microsecond)
+	return c.mono
+}
+
+// pass lets ns go by, as a guest that sleeps expects.
+func (c *virtualClock) pass(ns uint64) {
+	const most = uint64(24 * time.Hour)
+	c.mono += int64(min(ns, most))
+}
+
+func wasiRandom(i *Instance, mem []byte, stack []uint64) {
+	p := at(mem, stack[0], stack[1])
+	if p == nil {
+		stack[0] = errnoFault
+		return
+	}
+	for len(p) > 0 {
+		var word [8]byte
+		binary.LittleEndian.PutUint64(word[:], i.random.Uint64())
+		p = p[copy(p, word[:]):]
+	}
+	stack[0] = errnoSuccess
+}
+
+// wasiWrite answers (fd, iovs, iovs_len, written): standard output and error
+// go to the log.
+func wasiWrite(i *Instance, mem []byte, stack []uint64) {
+	fd, count := uint32(stack[0]), uint32(stack[2])
+	if fd != 1 && fd != 2 {
+		stack[0] = errnoBadf
+		return
+	}
+	const iovsMax = 1024
+	iovs, written := at(mem, stack[1], 8*uint64(count)), at(mem, stack[3], 4)
+	if count > iovsMax || iovs == nil || written == nil {
+		stack[0] = errnoFault
+		return
+	}
+	total := uint32(0)
+	for ; len(iovs) > 0; iovs = iovs[8:] {
+		p := at(mem, uint64(binary.LittleEndian.Uint32(iovs)), uint64(binary.LittleEndian.Uint32(iovs[4:])))
+		if p == nil {
+			stack[0] = errnoFault
+			return
+		}
+		i.printed.write(p)
+		total += uint32(len(p))
+	}
+	binary.LittleEndian.PutUint32(written, total)
+	stack[0] = errnoSuccess
+}
+
+// Layouts of poll_oneoff's subscription (48 bytes) and event (32 bytes).
+const (
+	subBytes     = 48
+	subTag       = 8
+	subClock     = 16
+	subTimeout   = 24
+	subFlags     = 40
+	eventBytes   = 32
+	eventError   = 8
+	eventType    = 10
+	subsMax      = 64
+	tagClock     = 0
+	flagAbsolute = 1
+)
+
+// wasiPoll answers (subscriptions, events, n, stored) at once: what waits for a
+// file is told that there is none, and otherwise the clock moves on to the
+// earliest timeout.
+func wasiPoll(i *Instance, mem []byte, stack []uint64) {
+	n := uint32(stack[2])
+	stored := at(mem, stack[3], 4)
+	subs, events := at(mem, stack[0], subBytes*uint64(n)), at(mem, stack[1], eventBytes*uint64(n))
+	if stored == nil || subs == nil || events == nil {
+		stack[0] = errnoFault
+		return
+	}
+	if n == 0 || n > subsMax {
+		stack[0] = errnoInval
+		return
+	}
+	earliest, files := ^uint64(0), false
+	for k := range int(n) {
+		s := subs[subBytes*k:]
+		if s[subTag] != tagClock {
+			files = true
+			continue
+		}
+		earliest = min(earliest, i.clock.until(s))
+	}
+	if files {
+		earliest = 0
+	}
+	i.clock.pass(earliest)
+	count := uint32(0)
+	for k := range int(n) {
+		s := subs[subBytes*k:]
+		if s[subTag] == tagClock && i.clock.until(s) > 0 && (files || i.clock.wait(s) > earliest) {
+			continue
+		}
+		e := events[eventBytes*count : eventBytes*count+eventBytes]
+		clear(e)
+		copy(e[:8], s[:8])
+		if e[eventType] = s[subTag]; s[subTag] != tagClock {
+			e[eventError] = errnoBadf
+		}
+		count++
+	}
+	binary.LittleEndian.PutUint32(stored, count)
+	stack[0] = errnoSuccess
+}
+
+// wait returns a clock subscription's timeout as it stands there.
+func (c *virtualClock) wait(sub []byte) uint64 { return binary.LittleEndian.Uint64(sub[subTimeout:]) }
+
+// until returns how long a clock subscription has to wait from now, in nanoseconds.
+func (c *virtualClock) until(sub []byte) uint64 {
+	t := c.wait(sub)
+	if binary.LittleEndian.Uint16(sub[subFlags:])&flagAbsolute == 0 {
+		return t
+	}
+	now := uint64(c.mono)
+	if binary.LittleEndian.Uint32(sub[subClock:]) == 0 {
+		now = uint64(c.wall)
+	}
+	return max(t, now) - now
+}
+
+// at returns length bytes of guest memory, nil when they are not there.
+func at(mem []byte, addr, length uint64) []byte {
+	addr, length = uint64(uint32(addr)), uint64(uint32(length))
+	if addr+length > uint64(len(mem)) {
+		return nil
+	}
+	return mem[addr : addr+length : addr+length]
+}
