@@ -177,16 +177,16 @@ func (r *demoResult) check() error {
 // run runs the daemon until the recordings have ended, the time is over or a
 // signal comes; reads the streams back; and ends the daemon.
 func (v *demoView) run(sig *signals, d *runtime.Daemon) error {
-	ctx, end := context.WithCancel(sig.drain)
+	ctx, end := context.WithCancel(sig.hard)
 	defer end()
 	done := make(chan error, 1)
 	go func() { done <- d.Run(ctx) }()
-	if err := v.watch(ctx, d, done); err != nil {
-		end()
-		return errors.Join(err, <-done)
+	if err := v.watch(sig.drain, d, done); err != nil {
+		return err
 	}
+	v.settle(ctx, d)
 	r := demoResult{Event: "summary", FirstRecordMS: milliseconds(v.first), GuestPeak: v.peak}
-	samples, err := v.readBack(context.WithoutCancel(ctx), d, &r)
+	samples, err := v.readBack(ctx, d, &r)
 	end()
 	err = errors.Join(err, <-done)
 	r.ElapsedMS = milliseconds(time.Since(v.began))

@@ -32,8 +32,8 @@ func (v *demoView) begin(dir string) {
 	v.out.line("Everything is in %s. The first run compiles the connectors, which takes a few seconds.\n", dir)
 }
 
-// watch draws until all pipelines have ended, the time is over or ctx ends; its
-// error is a pipeline's fault.
+// watch draws until all pipelines have ended, the time is over or ctx ends. Its
+// error is the daemon's, which has then ended by itself.
 func (v *demoView) watch(ctx context.Context, d *runtime.Daemon, done chan error) error {
 	poll := time.NewTicker(10 * time.Millisecond)
 	defer poll.Stop()
@@ -43,7 +43,6 @@ func (v *demoView) watch(ctx context.Context, d *runtime.Daemon, done chan error
 	for {
 		select {
 		case err := <-done:
-			done <- err // for run, which waits for it
 			return err
 		case <-over.C:
 			return nil
@@ -57,16 +56,44 @@ func (v *demoView) watch(ctx context.Context, d *runtime.Daemon, done chan error
 		if v.first == 0 && t.out > 0 {
 			v.first = time.Since(v.began)
 		}
-		ended := true
-		for _, s := range all {
-			ended = ended && (s.State == string(pipeline.StateEnded) || s.State == string(pipeline.StateHalted))
-		}
+		ended := settled(all)
 		if ended || time.Since(drawn) >= v.interval() {
 			drawn = time.Now()
 			v.draw(all)
 		}
 		if ended {
 			return nil
+		}
+	}
+}
+
+// settled reports whether no pipeline has anything in flight.
+func settled(all []telemetry.Status) bool {
+	for _, s := range all {
+		switch pipeline.State(s.State) {
+		case pipeline.StateEnded, pipeline.StateHalted, pipeline.StatePaused, pipeline.StateStopped:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// settle lets the pipelines finish what is in flight while the broker still
+// runs, so that what is read back is all that was sent.
+func (v *demoView) settle(ctx context.Context, d *runtime.Daemon) {
+	for _, f := range v.flavors {
+		if p, ok := d.Pipeline(f.pipeline()); ok {
+			p.Pause()
+		}
+	}
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for bound := time.Now().Add(pipeline.DrainDefault); !settled(d.Status()) && time.Now().Before(bound); {
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return
 		}
 	}
 }

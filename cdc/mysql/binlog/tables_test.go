@@ -125,6 +125,33 @@ func reversed(list []string) []string {
 	return out
 }
 
+// TestOldTemporal reads the temporal types from before MySQL 5.6, which MariaDB
+// can still write, and refuses their fractions, which the log does not show.
+func TestOldTemporal(t *testing.T) {
+	db := testserver.MariaDB(t, testserver.Args("--mysql56-temporal-format=OFF"))
+	var lines []matrix
+	for _, m := range times() {
+		if !strings.Contains(m.column, "(") {
+			lines = append(lines, m)
+		}
+	}
+	writeMatrix(t, db, "FULL", lines)
+	r := newLogReader(db.Flavor, noCatalog)
+	r.dir(t, db)
+	for n := range lines {
+		compareLine(t, r, "FULL.t"+itoa(n), &lines[n])
+	}
+	run(t, db.Conn(t), "CREATE TABLE FULL.f (v TIME(3))", "FLUSH BINARY LOGS", "INSERT INTO FULL.f VALUES ('01:02:03.456')")
+	files, err := filepath.Glob(filepath.Join(db.BinlogDir(), "binlog.0*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = newLogReader(db.Flavor, catalogOf(t, db)).file(files[len(files)-1])
+	if !fault.HasCode(err, binlog.CodeUnsupported) || !strings.Contains(fault.Of(err).Hint, "mysql56_temporal_format") {
+		t.Errorf("%v", err)
+	}
+}
+
 // TestKeys reads primary keys of several columns, out of order and with
 // prefixes, the unique key that the servers take for one, and no key.
 func TestKeys(t *testing.T) {

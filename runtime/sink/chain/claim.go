@@ -260,7 +260,11 @@ func (r *retry) after(ctx context.Context, err error) error {
 	}
 	timer := time.NewTimer(r.delay)
 	defer timer.Stop()
-	r.delay = min(2*r.delay, 250*time.Millisecond)
+	most := 250 * time.Millisecond
+	if errors.Is(err, ErrWrongLast) {
+		most = 10 * time.Millisecond // the broker answers, and a race may be won the next time
+	}
+	r.delay = min(2*r.delay, most)
 	select {
 	case <-timer.C:
 		return nil
