@@ -75,6 +75,9 @@ func (t *Table) alter(ops []op, dbCharset string) (*Table, bool) {
 			return nil, false // MariaDB makes something else of it than MySQL
 		}
 	}
+	if t.replaced(ops) {
+		return nil, false
+	}
 	if !n.alterColumns(t, ops, forced) {
 		return nil, false
 	}
@@ -92,6 +95,18 @@ func (t *Table) alter(ops []op, dbCharset string) (*Table, bool) {
 	}
 	n.settle()
 	return n, len(n.Columns) > 0
+}
+
+// replaced reports whether a column of a key is dropped and added anew in one
+// statement: MariaDB's key then has the new one, MySQL's has none.
+func (t *Table) replaced(ops []op) bool {
+	return slices.ContainsFunc(ops, func(add op) bool {
+		return add.kind == opAdd && slices.ContainsFunc(ops, func(drop op) bool {
+			return drop.kind == opDrop && strings.EqualFold(drop.name, add.column.name)
+		}) && slices.ContainsFunc(t.Keys, func(k Key) bool {
+			return slices.ContainsFunc(k.Parts, func(p Part) bool { return strings.EqualFold(p.Column, add.column.name) })
+		})
+	})
 }
 
 // alterColumns drops, changes and renames columns where they are. Several
