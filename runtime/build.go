@@ -42,15 +42,15 @@ type builder struct {
 // pipeline has ended.
 func (b *builder) build(ctx context.Context, c config.Pipeline) (p *pipeline.Pipeline, unload func(context.Context) error, err error) {
 	modules, err := b.load(ctx, c.Steps)
-	unload = func(ctx context.Context) error { return closeModules(ctx, modules) }
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, unload(context.WithoutCancel(ctx)))
+			err = errors.Join(err, closeModules(context.WithoutCancel(ctx), modules))
 		}
 	}()
 	if err != nil {
 		return nil, nil, err
 	}
+	unload = func(ctx context.Context) error { return closeModules(ctx, modules) }
 	spec := pipeline.Spec{Name: c.Name, SourceKind: c.Source.Kind, Log: b.d.log, Now: b.d.o.Now,
 		Until: b.d.o.Until, Drain: b.d.o.Drain, Share: b.d.budget.Share(shareBytesMin)}
 	if spec.State, err = b.store.Pipeline(c.Name); err != nil {

@@ -17,24 +17,18 @@ const filesMax = 100_000
 
 // Config is what stands under `source: binlog_files:`.
 type Config struct {
-	// Files are binlog files in the order of the log. A relative path is meant
-	// from Dir, or from the working directory when that is empty.
-	Files []string `yaml:"files" config:"path"`
-	// Tables are patterns "db.table" with * for any run of characters.
-	Tables []string `yaml:"tables"`
-	// EventBytesMax bounds one event. Default 64 MiB.
-	EventBytesMax unit.Bytes `yaml:"event_bytes_max"`
-	// RateLimit bounds the speed of reading.
-	RateLimit RateLimit `yaml:"rate_limit"`
-
-	// Dir is the directory of the configuration file; its loader sets it.
-	Dir string `yaml:"-"`
+	// Files are read in their order. The configuration's loader takes a relative
+	// path from the configuration file's directory.
+	Files         []string   `yaml:"files" config:"path" doc:"binlog files in the order of the log"`
+	Tables        []string   `yaml:"tables" doc:"followed tables: db.table, with * for any run of characters"`
+	EventBytesMax unit.Bytes `yaml:"event_bytes_max" doc:"largest event; default 64MiB"`
+	RateLimit     RateLimit  `yaml:"rate_limit" doc:"bounds the speed of reading"`
 }
 
 // RateLimit bounds how fast a source reads; 0 means no limit.
 type RateLimit struct {
-	RowsPerSecond  int64      `yaml:"rows_per_second"`
-	BytesPerSecond unit.Bytes `yaml:"bytes_per_second"`
+	RowsPerSecond  int64      `yaml:"rows_per_second" doc:"followed rows; 0 for no limit"`
+	BytesPerSecond unit.Bytes `yaml:"bytes_per_second" doc:"bytes of log; 0 for no limit"`
 }
 
 // Validate checks what can be checked without the files.
@@ -82,7 +76,3 @@ func Kind() cdc.Kind {
 		},
 	}
 }
-
-// TableFilter returns the patterns of the tables that the source follows: what
-// its messages depend on, besides the files.
-func (c *Config) TableFilter() []string { return c.Tables }

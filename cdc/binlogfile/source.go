@@ -63,14 +63,7 @@ func New(c Config, env cdc.Env) (*Source, error) {
 	return s, nil
 }
 
-// path returns where file i is.
-func (s *Source) path(i int) string {
-	f := s.config.Files[i]
-	if filepath.IsAbs(f) || s.config.Dir == "" {
-		return f
-	}
-	return filepath.Join(s.config.Dir, f)
-}
+func (s *Source) path(i int) string { return s.config.Files[i] }
 
 func (s *Source) base(i int) string { return filepath.Base(s.config.Files[i]) }
 
@@ -175,7 +168,7 @@ func (s *Source) Run(ctx context.Context, start cdc.Start, emit func(context.Con
 	from.GTIDs = nil
 	a := assemble.New(assemble.Options{Env: s.env, Filter: s.filter, EventBytesMax: int(s.config.EventBytesMax),
 		Files: true, Emit: emit})
-	if err := a.Load(s.env.Schemas, from); err != nil {
+	if err := a.Load(s.env.Schemas); err != nil {
 		return err
 	}
 	a.Begin(from, start.Tx)

@@ -87,6 +87,7 @@ type crasher struct {
 	at      gap
 	after   int // gaps of that name to let pass
 	arrived int // messages of the window that reached the stream
+	lost    int // messages that the stream forgets
 	seed    uint64
 	stop    context.CancelFunc
 
@@ -105,7 +106,7 @@ func (c *crasher) reached(g gap) {
 	}
 	// The disk first: what the stream has may be newer than what the disk says of it.
 	disk := c.w.disk.Crash(c.seed)
-	c.left = &world{c.w.broker.crash(c.sink, c.arrived), disk}
+	c.left = &world{c.w.broker.crash(c.sink, c.arrived, c.lost), disk}
 	c.stop()
 }
 
@@ -180,6 +181,7 @@ func TestCrashesChangeNothing(t *testing.T) {
 				at:      rapid.SampledFrom(allGaps).Draw(rt, "gap"),
 				after:   rapid.IntRange(0, 6).Draw(rt, "after"),
 				arrived: rapid.IntRange(0, 9).Draw(rt, "arrived"),
+				lost:    rapid.SampledFrom([]int{0, 0, 1, 3, 20}).Draw(rt, "lost"),
 				seed:    rapid.Uint64().Draw(rt, "seed")}
 			r.p.gaps = c
 			err := r.p.Run(ctx)

@@ -29,19 +29,21 @@ type stored struct {
 	Place               sink.Place
 	TxRows              uint64
 	TxLast, SubjectLast bool
+	Epoch               uint64 // of its writer
 }
 
-func store(g *sink.Group, i int) stored {
+func (w *modelSink) store(g *sink.Group, i int) stored {
 	m := &g.Messages[i]
 	s := stored{Kind: m.Kind, Subject: string([]byte(m.Subject)), Key: string(m.Key), Body: string(m.Body),
-		Headers: string(m.Headers), Base: g.Base, Place: m.Place, TxRows: m.TxRows, TxLast: m.TxLast, SubjectLast: m.SubjectLast}
+		Headers: string(m.Headers), Base: g.Base, Place: m.Place, TxRows: m.TxRows, TxLast: m.TxLast, SubjectLast: m.SubjectLast, Epoch: w.epoch}
 	s.Place.Tx = string(bytes.Clone([]byte(m.Place.Tx)))
 	return s
 }
 
 // crash returns the broker as it is after its writer died: what was not
-// acknowledged had arrived up to some message.
-func (b *broker) crash(w *modelSink, arrived int) *broker {
+// acknowledged had arrived up to some message. The broker itself may have lost
+// the tail of what it had acknowledged.
+func (b *broker) crash(w *modelSink, arrived, lost int) *broker {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	c := &broker{messages: append([]stored(nil), b.messages...), epoch: b.epoch}
@@ -51,10 +53,11 @@ func (b *broker) crash(w *modelSink, arrived int) *broker {
 		for i := range g.Messages {
 			if arrived > 0 {
 				arrived--
-				c.messages = append(c.messages, store(g, i))
+				c.messages = append(c.messages, w.store(g, i))
 			}
 		}
 	}
+	c.messages = c.messages[:max(1, len(c.messages)-lost)]
 	return c
 }
 
@@ -65,7 +68,7 @@ func (b *broker) data() []stored {
 	var out []stored
 	for _, m := range b.messages {
 		if m.Kind == sink.KindData || m.Kind == sink.KindTxEnd {
-			m.Base = "" // where a batch began is no matter of the transaction
+			m.Base, m.Epoch = "", 0 // where a batch began and who wrote is no matter of the transaction
 			out = append(out, m)
 		}
 	}
@@ -117,17 +120,21 @@ func (s *modelSink) Claim(ctx context.Context, hint sink.Hint, initial func(cont
 	} else {
 		last := s.b.messages[len(s.b.messages)-1]
 		a.Base, a.At = last.Base, last.Place
-		if hint.Exact && hint.Token == token(len(s.b.messages)) {
+		if hint.Exact && hint.Token == s.b.token() {
 			a.Base, a.At = hint.Position, sink.Place{}
 		}
 	}
 	s.b.epoch++
 	s.epoch, a.Epoch = s.b.epoch, s.b.epoch
-	s.b.messages = append(s.b.messages, stored{Kind: sink.KindMarker, Base: a.Base, Place: a.At})
+	s.b.messages = append(s.b.messages, stored{Kind: sink.KindMarker, Base: a.Base, Place: a.At, Epoch: s.epoch})
 	return a, nil
 }
 
-func token(n int) string { return strconv.Itoa(n) }
+// token names the last message: no other is ever called the same.
+func (b *broker) token() string {
+	n := len(b.messages)
+	return strconv.FormatUint(b.messages[n-1].Epoch, 10) + "/" + strconv.Itoa(n)
+}
 
 func (s *modelSink) Publish(ctx context.Context, g *sink.Group) error {
 	s.b.mu.Lock()
@@ -168,9 +175,9 @@ func (s *modelSink) Wait(ctx context.Context) ([]sink.Confirmed, error) {
 				break
 			}
 			for i := range g.Messages {
-				s.b.messages = append(s.b.messages, store(g, i))
+				s.b.messages = append(s.b.messages, s.store(g, i))
 			}
-			s.out = append(s.out, sink.Confirmed{Group: g, Token: token(len(s.b.messages))})
+			s.out = append(s.out, sink.Confirmed{Group: g, Token: s.b.token()})
 			s.done = append(s.done, g)
 		}
 		s.window = s.window[len(s.out):]

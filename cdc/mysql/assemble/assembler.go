@@ -137,6 +137,9 @@ func (a *Assembler) restart(from *position.Position) {
 // Position returns the last boundary between transactions.
 func (a *Assembler) Position() *position.Position { return a.at.position() }
 
+// Server names the server that the events come from now.
+func (a *Assembler) Server(name string) { a.at.server = name }
+
 // Waiting returns the transaction that is still looked for, or "".
 func (a *Assembler) Waiting() string { return a.until }
 

@@ -145,6 +145,9 @@ func (a *Assembler) heartbeat(ctx context.Context, ev binlog.Event) error {
 	if err != nil {
 		return err
 	}
+	if a.until != "" && a.at.set == nil {
+		return a.behind("the log ends here")
+	}
 	if !a.tx.open && h.Name == a.at.file && h.Position > a.at.pos && a.at.set != nil {
 		a.at.pos = h.Position
 		a.at.bound()

@@ -32,7 +32,9 @@ func newPlace(p *position.Position) place {
 	if p.GTIDs != nil {
 		l.set = p.GTIDs.Clone()
 	}
-	l.boundFile, l.boundPos, l.from = p.File, max(p.Pos, position.FirstPos), l.pos
+	if p.File != "" {
+		l.boundFile, l.boundPos, l.from = p.File, max(p.Pos, position.FirstPos), l.pos
+	}
 	return l
 }
 

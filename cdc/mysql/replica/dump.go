@@ -23,6 +23,9 @@ type Hooks struct {
 	Drained func() error
 	// Limit is told, before more is read, how many bytes were; nil for no limit.
 	Limit func(bytes int) error
+	// ReadMax bounds one read, so that a low limit is kept from the start; 0 for
+	// no bound.
+	ReadMax int
 }
 
 // DumpOptions say what to ask of the server.
@@ -70,19 +73,39 @@ func (s *Stream) start(ctx context.Context, from *position.Position, o DumpOptio
 	if err := c.sock.SetDeadline(time.Now().Add(queryTimeout)); err != nil {
 		return err
 	}
-	err := guarded(ctx, func() { c.sock.Conn.Close() }, func() error {
-		if err := s.write(registerCommand(o.ServerID)); err != nil {
-			return fmt.Errorf("register as replica: %w", err)
+	return guarded(ctx, func() { c.sock.Conn.Close() }, func() error {
+		if err := c.register(o.ServerID); err != nil {
+			return err
 		}
-		if _, err := c.c.ReadOKPacket(); err != nil {
-			return fmt.Errorf("register as replica: %w", err)
-		}
-		if err := s.write(dumpCommand(from, o.ServerID)); err != nil {
+		if err := c.write(dumpCommand(from, o.ServerID)); err != nil {
 			return fmt.Errorf("ask for the log: %w", err)
 		}
-		return nil
+		return c.sock.SetDeadline(time.Time{})
 	})
-	return errors.Join(err, c.sock.SetDeadline(time.Time{}))
+}
+
+// Register announces the connection as a replica, which the server allows only
+// to an account with the privilege REPLICATION SLAVE.
+func (c *Conn) Register(ctx context.Context, serverID uint32) error {
+	return guarded(ctx, func() { c.sock.Conn.Close() }, func() error {
+		if err := c.sock.SetDeadline(time.Now().Add(queryTimeout)); err != nil {
+			return err
+		}
+		if err := c.register(serverID); err != nil {
+			return err
+		}
+		return c.sock.SetDeadline(time.Time{})
+	})
+}
+
+func (c *Conn) register(serverID uint32) error {
+	if err := c.write(registerCommand(serverID)); err != nil {
+		return fmt.Errorf("register as replica: %w", err)
+	}
+	if _, err := c.c.ReadOKPacket(); err != nil {
+		return fmt.Errorf("register as replica: %w", err)
+	}
+	return nil
 }
 
 // session sets what the server wants to know of a replica.
@@ -123,9 +146,9 @@ func uuid(name string, serverID uint32) string {
 }
 
 // write sends a command; its first four bytes are room for the packet's header.
-func (s *Stream) write(data []byte) error {
-	s.c.c.ResetSequence()
-	return s.c.c.WritePacket(data)
+func (c *Conn) write(data []byte) error {
+	c.c.ResetSequence()
+	return c.c.WritePacket(data)
 }
 
 // registerCommand is COM_REGISTER_SLAVE: id, host, user and password (left

@@ -1,0 +1,152 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cdcd-io/cdcd/cdc/mysql/gtid"
+	"github.com/cdcd-io/cdcd/cdc/mysql/replica"
+	"github.com/cdcd-io/cdcd/internal/fault"
+)
+
+// Preflight connects and checks everything that reading needs. What only
+// weakens a guarantee is logged as a warning.
+func (s *Source) Preflight(ctx context.Context) (err error) {
+	v, err := s.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, v.conn.Close()) }()
+	var errs []error
+	for _, check := range []func(context.Context, *server) error{
+		s.checkLog, s.checkTables, s.checkStart, s.checkGrants, // checkGrants last: it registers the connection
+	} {
+		if err := check(ctx, v); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			errs = append(errs, s.sqlFault(err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// variables returns the server's global variables by name, in lower case.
+func (v *server) variables(ctx context.Context, names ...string) (map[string]string, error) {
+	quoted := make([]string, len(names))
+	for i, n := range names {
+		quoted[i] = replica.Quote(n)
+	}
+	rows, err := v.conn.Query(ctx, "SHOW GLOBAL VARIABLES WHERE Variable_name IN ("+strings.Join(quoted, ", ")+")")
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]string{}
+	for _, r := range rows {
+		found[strings.ToLower(r[0])] = strings.ToUpper(r[1])
+	}
+	return found, nil
+}
+
+// checkLog checks how the server writes its log.
+func (s *Source) checkLog(ctx context.Context, v *server) error {
+	vars, err := v.variables(ctx, "log_bin", "binlog_format", "binlog_row_image", "binlog_row_metadata", "binlog_row_value_options", "sync_binlog")
+	if err != nil {
+		return err
+	}
+	var errs []error
+	refuse := func(code, hint, format string, args ...any) {
+		errs = append(errs, fault.New(fault.Environment, code, s.target.Addr, hint, format, args...))
+	}
+	if vars["log_bin"] != "ON" && vars["log_bin"] != "1" {
+		refuse("binlog_off", "start the server with log_bin (and, on MariaDB, server_id)", "the server writes no binary log")
+	}
+	if format := vars["binlog_format"]; format != "" && format != "ROW" {
+		refuse("binlog_format_not_row", "SET GLOBAL binlog_format=ROW on the server (and in its configuration), then let all sessions connect anew",
+			"binlog_format is %s", format)
+	}
+	if strings.Contains(vars["binlog_row_value_options"], "PARTIAL_JSON") {
+		refuse("partial_json_unsupported", "SET GLOBAL binlog_row_value_options='' on the server",
+			"the log holds parts of JSON documents instead of whole ones")
+	}
+	if s.config.Mode == modeGTID && v.flavor == gtid.MySQL && !strings.EqualFold(v.mode, "ON") {
+		refuse("gtid_off", "switch gtid_mode to ON on the server, or write mode: auto", "mode: gtid, but gtid_mode is %s", v.mode)
+	}
+	if s.env.Log != nil {
+		for name, w := range map[string]struct{ want, why string }{
+			"binlog_row_image":    {"FULL", "columns that did not change are absent from updates and deletes"},
+			"binlog_row_metadata": {"FULL", "names of columns come from the server's catalog; a table that is altered while cdcd is far behind stops it"},
+			"sync_binlog":         {"1", "a crash of the server's machine can lose transactions that were already delivered"},
+		} {
+			if got, known := vars[name]; known && got != w.want {
+				s.env.Log.Warn("server setting weakens a guarantee", "variable", name, "value", got, "better", w.want, "why", w.why)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkTables checks that the tables which are named one by one are there.
+func (s *Source) checkTables(ctx context.Context, v *server) error {
+	var errs []error
+	for _, n := range s.filter.Named() {
+		found, err := v.conn.Value(ctx, fmt.Sprintf("SELECT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) FROM information_schema.TABLES "+
+			"WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s", replica.Quote(n.DB), replica.Quote(n.Table)))
+		if err != nil {
+			return err
+		}
+		if want := n.DB + "." + n.Table; found != want {
+			hint := fmt.Sprintf("correct the name, or GRANT SELECT ON %s.* TO %s@'%%'", n.DB, replica.Quote(s.target.User))
+			if found != "" {
+				hint = "write it as the server does: " + found
+			}
+			errs = append(errs, fault.New(fault.Config, "unknown_table", fmt.Sprintf("tables[%d]", n.Index), hint,
+				"the server has no table %s that account %s may see", want, s.target.User))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkStart checks that a start which is written out is still in the log.
+func (s *Source) checkStart(ctx context.Context, v *server) error {
+	p, err := parseStart(s.config.Start)
+	if err != nil || p == nil {
+		return err
+	}
+	purged := func(format string, args ...any) error {
+		return fault.New(fault.Environment, "position_purged", "start",
+			"the server has deleted the log at which reading should begin: write start: earliest, or restore the logs", format, args...)
+	}
+	if p.GTIDs == nil {
+		files, err := v.logs(ctx)
+		if err == nil && !slices.Contains(files, p.File) {
+			err = purged("the server has no log file %s", p.File)
+		}
+		return err
+	}
+	if v.flavor != gtid.MySQL || p.Flavor != gtid.MySQL {
+		return nil // MariaDB tells when it is asked for the log
+	}
+	oldest, err := v.earliest(ctx)
+	if err == nil && oldest.GTIDs != nil && !p.GTIDs.Contains(oldest.GTIDs) {
+		err = purged("the server's log begins behind %.200s", oldest.GTIDs)
+	}
+	return err
+}
+
+// checkGrants does what reading will do and the account may not be allowed to.
+func (s *Source) checkGrants(ctx context.Context, v *server) error {
+	if _, err := v.head(ctx); err != nil && !fault.HasCode(err, "binlog_off") {
+		return err
+	}
+	if err := v.conn.Register(ctx, s.config.ServerID); err != nil {
+		if replica.Code(err) == 1045 { // what MariaDB answers here
+			return s.grantFault(err)
+		}
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,172 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/cdcd-io/cdcd/cdc/mysql/gtid"
+	"github.com/cdcd-io/cdcd/cdc/mysql/position"
+	"github.com/cdcd-io/cdcd/cdc/mysql/replica"
+	"github.com/cdcd-io/cdcd/internal/fault"
+)
+
+// server is what a connection says of the server behind it.
+type server struct {
+	conn   *replica.Conn
+	flavor gtid.Flavor
+	uuid   string // MySQL's uuid, MariaDB's server id
+	gtids  bool   // positions carry GTIDs
+	mode   string // gtid_mode of MySQL
+}
+
+// open connects and looks who is there. Faults: server_unreachable,
+// access_denied, mode_unavailable, server_differs.
+func (s *Source) open(ctx context.Context) (*server, error) {
+	conn, err := replica.Connect(ctx, s.target)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, s.connectFault(err)
+	}
+	v := &server{conn: conn, flavor: conn.Flavor()}
+	if err := v.identify(ctx, s.config.Mode); err != nil {
+		return nil, errors.Join(s.sqlFault(err), conn.Close())
+	}
+	return v, nil
+}
+
+func (v *server) identify(ctx context.Context, mode string) (err error) {
+	if v.flavor == gtid.MariaDB {
+		v.uuid, err = v.conn.Value(ctx, "SELECT @@global.server_id")
+		v.gtids = mode != modeFile
+		return err
+	}
+	if v.uuid, err = v.conn.Value(ctx, "SELECT @@global.server_uuid"); err != nil {
+		return err
+	}
+	if v.mode, err = v.conn.Value(ctx, "SELECT @@global.gtid_mode"); err != nil {
+		return err
+	}
+	v.gtids = mode == modeGTID || mode == modeAuto && strings.EqualFold(v.mode, "ON")
+	return nil
+}
+
+// connectFault says why a connection failed.
+func (s *Source) connectFault(err error) error {
+	switch replica.Code(err) {
+	case 1044, 1045, 1698, 1251, 3159:
+		return fault.New(fault.Environment, "access_denied", s.target.Addr,
+			"check user and password in dsn, and that the account may connect from this host (CREATE USER 'cdcd'@'%' ...)", "%w", err)
+	case 0, 1040, 1053, 1129, 1158, 1159, 1160, 1161:
+		return fault.New(fault.Environment, "server_unreachable", s.target.Addr,
+			"check host and port in dsn, that the server runs, and that a firewall lets the connection through", "%w", err)
+	}
+	return fault.New(fault.Environment, "server_unreachable", s.target.Addr, "see the server's message", "%w", err)
+}
+
+// sqlFault says why a question failed.
+func (s *Source) sqlFault(err error) error {
+	var f *fault.Fault
+	switch {
+	case err == nil || errors.As(err, &f):
+		return err
+	case isDenied(err):
+		return s.grantFault(err)
+	}
+	return fault.New(fault.Environment, "server_unreachable", s.target.Addr, "see the server's message", "%w", err)
+}
+
+// isDenied reports whether the server missed a privilege.
+func isDenied(err error) bool {
+	switch replica.Code(err) {
+	case 1142, 1143, 1227, 1044:
+		return true
+	}
+	return false
+}
+
+// grantFault names the statement that grants what is needed.
+func (s *Source) grantFault(err error) error {
+	return fault.New(fault.Environment, "missing_grant", s.target.Addr,
+		fmt.Sprintf("run on the server: GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO %s@'%%'", replica.Quote(s.target.User)),
+		"the account %s lacks a privilege: %w", s.target.User, err)
+}
+
+// head returns the position of the log's end. Fault: binlog_off.
+func (v *server) head(ctx context.Context) (*position.Position, error) {
+	rows, err := v.status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(rows) == 0 || len(rows[0]) < 2 {
+		return nil, fault.New(fault.Environment, "binlog_off", "", "start the server with log_bin", "the server writes no binary log")
+	}
+	pos, err := strconv.ParseUint(rows[0][1], 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("position of the log's end: %w", err)
+	}
+	p := &position.Position{Flavor: v.flavor, File: rows[0][0], Pos: pos, Server: v.uuid}
+	if !v.gtids {
+		return p, nil
+	}
+	text := ""
+	if v.flavor == gtid.MariaDB {
+		text, err = v.conn.Value(ctx, "SELECT @@global.gtid_binlog_pos")
+	} else if len(rows[0]) > 4 {
+		text = rows[0][4] // consistent with file and position
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.GTIDs, err = gtid.Parse(v.flavor, text)
+	return p, err
+}
+
+// status asks for the end of the log by whatever name the server knows.
+func (v *server) status(ctx context.Context) (rows [][]string, err error) {
+	for _, sql := range []string{"SHOW BINARY LOG STATUS", "SHOW MASTER STATUS", "SHOW BINLOG STATUS"} {
+		rows, err = v.conn.Query(ctx, sql)
+		if replica.Code(err) != 1064 { // syntax
+			return rows, err
+		}
+	}
+	return rows, err
+}
+
+// logs returns the server's log files, oldest first, with their sizes.
+func (v *server) logs(ctx context.Context) (files []string, err error) {
+	rows, err := v.conn.Query(ctx, "SHOW BINARY LOGS")
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range rows {
+		files = append(files, r[0])
+	}
+	return files, nil
+}
+
+// earliest returns the beginning of the oldest log.
+func (v *server) earliest(ctx context.Context) (*position.Position, error) {
+	files, err := v.logs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(files) == 0 {
+		return nil, fault.New(fault.Environment, "binlog_off", "", "start the server with log_bin", "the server has no binary log")
+	}
+	p := &position.Position{Flavor: v.flavor, File: files[0], Pos: position.FirstPos, Server: v.uuid}
+	if v.gtids && v.flavor == gtid.MySQL {
+		text, err := v.conn.Value(ctx, "SELECT @@global.gtid_purged")
+		if err != nil {
+			return nil, err
+		}
+		if p.GTIDs, err = gtid.Parse(gtid.MySQL, text); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
