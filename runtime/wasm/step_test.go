@@ -152,10 +152,10 @@ func TestStepGivesUpOnManyCrashes(t *testing.T) {
 }
 
 func TestStepTimeoutHalts(t *testing.T) {
-	s := labStep(t, StepConfig{Instance: InstanceConfig{Time: 100 * time.Millisecond}})
+	s := labStep(t, StepConfig{Instance: InstanceConfig{Time: 500 * time.Millisecond}})
 	var res Result
 	err := s.Process(t.Context(), batchOf("x", "loop"), &res)
-	refusedFor(t, err, codeTimeout, "did not return within 100ms")
+	refusedFor(t, err, codeTimeout, "did not return within 500ms")
 	if fault.Of(err).Class == fault.Poison || s.Restarts() != 1 {
 		t.Errorf("class %v, %d restarts", fault.Of(err).Class, s.Restarts())
 	}
