@@ -26,7 +26,7 @@ func (i *Instance) call(ctx context.Context, f export, a, b uint64) (uint64, err
 
 func (i *Instance) callFor(ctx context.Context, limit time.Duration, f export, a, b uint64) (uint64, error) {
 	if i.guest == nil {
-		return 0, fault.New(fault.Fatal, "step_closed", i.config.path(), "start the pipeline again", "the connector's instance is closed")
+		return 0, i.closedFault()
 	}
 	if i.broken != nil {
 		return 0, i.broken
@@ -34,6 +34,7 @@ func (i *Instance) callFor(ctx context.Context, limit time.Duration, f export, a
 	if err := i.ctx.begin(ctx, limit); err != nil {
 		return 0, i.notBegun(ctx, err)
 	}
+	i.limit = limit
 	i.printed.begin()
 	i.calls++
 	v, err := i.guest.call(i.ctx, f, a, b)
@@ -54,18 +55,22 @@ func (i *Instance) notBegun(ctx context.Context, err error) error {
 	return i.explain(ctx, err)
 }
 
+func (i *Instance) closedFault() error {
+	return fault.New(fault.Fatal, "step_closed", i.config.path(), "start the pipeline again",
+		"the instance of the connector %s is closed", i.code.manifest.Name)
+}
+
 // explain makes a fault of a call that did not return, and breaks the instance.
 func (i *Instance) explain(ctx context.Context, err error) error {
 	switch ended := i.ctx.Err(); {
 	case errors.Is(ended, context.DeadlineExceeded):
 		i.broken = fault.New(fault.Fatal, codeTimeout, i.config.path(),
 			"give the machine more room, raise limits.time of the step, or have the connector do less per row",
-			"the connector %s did not return within %v", i.code.manifest.Name, i.config.Time)
+			"the connector %s did not return within %v", i.code.manifest.Name, i.limit)
+	case ctx.Err() != nil:
+		i.broken = context.Cause(ctx)
 	case ended != nil:
-		i.broken = ended
-		if cause := context.Cause(ctx); cause != nil {
-			i.broken = cause
-		}
+		i.broken = i.closedFault()
 	default:
 		i.broken = fault.New(fault.Poison, codeTrap, i.config.path(),
 			"report it to the connector's author; on_error says what becomes of the row",
@@ -84,7 +89,7 @@ func (i *Instance) trapText(err error) string {
 	if said := i.printed.lastWords(); said != "" {
 		text += ": " + said
 	}
-	return text
+	return strings.ToValidUTF8(text, "\uFFFD")
 }
 
 // refusal makes a fault of a negative result, with the connector's own text.

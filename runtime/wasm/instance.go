@@ -50,10 +50,11 @@ type Instance struct {
 	arena  *arena
 	ctx    *callContext
 
-	mu      sync.Mutex // held during guest calls
-	guest   guest      // nil once closed
-	broken  error      // why it can't be called any more
-	bufs    [3]buffer  // by sdk.BufConfig...
+	mu      sync.Mutex    // held during guest calls
+	guest   guest         // nil once closed
+	limit   time.Duration // of the call in hand
+	broken  error         // why it can't be called any more
+	bufs    [3]buffer     // by sdk.BufConfig...
 	schemas schemas
 
 	clock   virtualClock
@@ -147,6 +148,9 @@ func (h *Host) adopt(i *Instance) error {
 	if h.closed {
 		return fault.New(fault.Fatal, "wasm_host_closed", i.config.path(), "start the daemon again", "the WebAssembly host is closed")
 	}
+	if i.code.refs == 0 {
+		return fault.New(fault.Fatal, "step_closed", i.config.path(), "load the module again", "the module of the connector %s is closed", i.code.manifest.Name)
+	}
 	i.code.refs++
 	h.instances[i] = struct{}{}
 	return nil
@@ -160,6 +164,7 @@ func (i *Instance) start(ctx context.Context) error {
 	if err := i.arena.prepare(int64(i.code.vetted.memoryPagesMin) * pageBytes); err != nil {
 		return i.failStart(err)
 	}
+	i.limit = limit
 	if err := i.ctx.begin(ctx, limit); err != nil {
 		return i.notBegun(ctx, err)
 	}

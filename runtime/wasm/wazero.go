@@ -3,6 +3,7 @@ package wasm
 import (
 	"context"
 	"fmt"
+	"runtime"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -11,6 +12,9 @@ import (
 
 // memoryPagesMax bounds every guest memory, whatever an instance may have.
 const memoryPagesMax = 1 << 30 / pageBytes
+
+// compileWorkersMax bounds the goroutines of one compilation. They end with it.
+const compileWorkersMax = 4
 
 // wazeroProgram is a module in a wazero.Runtime of its own: closing the Runtime
 // is the one way that frees a module's code for certain. The compilation cache
@@ -45,7 +49,8 @@ func compile(ctx context.Context, module []byte, cacheDir string) (_ *wazeroProg
 			_ = p.close(ctx)
 		}
 	}()
-	if p.code, err = p.runtime.CompileModule(ctx, module); err != nil {
+	workers := experimental.WithCompilationWorkers(ctx, min(runtime.GOMAXPROCS(0), compileWorkersMax))
+	if p.code, err = p.runtime.CompileModule(workers, module); err != nil {
 		return nil, err
 	}
 	if err = p.link(ctx); err != nil {
