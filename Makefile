@@ -34,6 +34,7 @@ connectors: ## build the shipped connectors to connectors-wasm/<name>/dist/<name
 		echo "connector $${dir##*/}"; \
 		GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -trimpath -ldflags='-s -w' \
 			-o "$$dir/dist/$${dir##*/}.wasm" "./$$dir"; \
+		go run ./sdk/manifest/stamp "$$dir/dist/$${dir##*/}.wasm" "$$dir/manifest.json"; \
 	done
 
 demo: build ## run the demo: no database, no broker, no configuration

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -10,12 +11,15 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/cdcd-io/cdcd/cdc"
 	"github.com/cdcd-io/cdcd/internal/budget"
 	"github.com/cdcd-io/cdcd/internal/fault"
 	"github.com/cdcd-io/cdcd/runtime/admin"
 	"github.com/cdcd-io/cdcd/runtime/config"
 	"github.com/cdcd-io/cdcd/runtime/format"
+	"github.com/cdcd-io/cdcd/runtime/natsd"
 	"github.com/cdcd-io/cdcd/runtime/pipeline"
 	"github.com/cdcd-io/cdcd/runtime/sink"
 	"github.com/cdcd-io/cdcd/runtime/telemetry"
@@ -54,9 +58,11 @@ type Options struct {
 	Stay        bool
 	BudgetBytes int64         // 0 for BudgetBytesDefault
 	Drain       time.Duration // 0 for pipeline.DrainDefault
-	Version     string
-	Log         *slog.Logger
-	Now         func() time.Time
+	// CacheDir keeps compiled code; empty for a folder of the state directory.
+	CacheDir string
+	Version  string
+	Log      *slog.Logger
+	Now      func() time.Time
 }
 
 // Daemon runs pipelines. See Run.
@@ -68,6 +74,7 @@ type Daemon struct {
 	mu    sync.Mutex
 	jobs  []*job // in the order of the configuration
 	admin *admin.Server
+	nats  *natsOnDemand // nil before Run
 }
 
 // job is one pipeline of the configuration.
@@ -121,15 +128,19 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	host, err := wasm.NewHost(wasm.Options{CacheDir: filepath.Join(d.o.Config.State.Dir, "wasm"), Log: d.log})
+	cache := cmp.Or(d.o.CacheDir, filepath.Join(d.o.Config.State.Dir, "wasm"))
+	host, err := wasm.NewHost(wasm.Options{CacheDir: cache, Log: d.log})
 	if err != nil {
 		return err
 	}
-	nats := &natsOnDemand{config: d.o.Config, log: d.log}
+	server := &natsOnDemand{config: d.o.Config, log: d.log}
+	d.mu.Lock()
+	d.nats = server
+	d.mu.Unlock()
 	defer func() {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 		defer cancel()
-		err = errors.Join(err, host.Close(end), nats.close(end))
+		err = errors.Join(err, host.Close(end), server.close(end))
 	}()
 	work, stop := context.WithCancel(ctx)
 	var helpers sync.WaitGroup
@@ -147,7 +158,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 		case <-work.Done():
 		}
 	})
-	faults := d.runJobs(work, &builder{d: d, store: store, host: host, nats: nats})
+	faults := d.runJobs(work, &builder{d: d, store: store, host: host, nats: server})
 	if d.o.Stay {
 		<-work.Done()
 	}
@@ -202,6 +213,18 @@ func (d *Daemon) AdminAddr() string {
 		return ""
 	}
 	return d.admin.Addr()
+}
+
+// Connect returns a connection to the daemon's NATS, for looking at what the
+// pipelines wrote. It ends with the daemon. Before Run it is a fault.
+func (d *Daemon) Connect(ctx context.Context) (*nats.Conn, error) {
+	d.mu.Lock()
+	n := d.nats
+	d.mu.Unlock()
+	if n == nil {
+		return nil, fault.New(fault.Retryable, natsd.CodeUnreachable, "", "ask again once the daemon runs", "the daemon does not run yet")
+	}
+	return n.conn(ctx, "reader")
 }
 
 // serve starts the admin server; pipelines go on without it if it fails later.

@@ -76,7 +76,3 @@ func Kind() cdc.Kind {
 		},
 	}
 }
-
-// TableFilter returns the patterns of the tables that the source follows: what
-// its messages depend on, besides the files.
-func (c *Config) TableFilter() []string { return c.Tables }

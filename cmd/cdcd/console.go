@@ -33,6 +33,19 @@ func newConsole(out, err *os.File) *console {
 	return c
 }
 
+// apart returns a console that prints to standard error when a pipeline has
+// standard output for its messages.
+func (c *console) apart(cfg *config.Config) *console {
+	for _, p := range cfg.Pipelines {
+		if p.Sink.Kind == "stdout" {
+			apart := *c
+			apart.out, apart.tty = c.err, false
+			return &apart
+		}
+	}
+	return c
+}
+
 // line prints one line for people; with --json nothing.
 func (c *console) line(format string, args ...any) {
 	if !c.json {

@@ -5,6 +5,7 @@ package main
 import (
 	"github.com/cdcd-io/cdcd/cdc"
 	cdcbinlogfile "github.com/cdcd-io/cdcd/cdc/binlogfile"
+	cdcmysql "github.com/cdcd-io/cdcd/cdc/mysql"
 	"github.com/cdcd-io/cdcd/runtime/format"
 	formatjson "github.com/cdcd-io/cdcd/runtime/format/json"
 	"github.com/cdcd-io/cdcd/runtime/sink"
@@ -16,6 +17,7 @@ import (
 func sources() []cdc.Kind {
 	return []cdc.Kind{
 		cdcbinlogfile.Kind(),
+		cdcmysql.Kind(),
 	}
 }
 

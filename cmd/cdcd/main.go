@@ -17,6 +17,8 @@ var version = "dev"
 type cli struct {
 	JSON bool `name:"json" help:"Print JSON: one object or one line each."`
 
+	Demo      demoCmd      `cmd:"" help:"Show cdcd at work: no database, no broker, no configuration."`
+	Run       runCmd       `cmd:"" help:"Run a configuration in the foreground."`
 	Validate  validateCmd  `cmd:"" help:"Check configurations, offline, and print all findings."`
 	Schema    schemaCmd    `cmd:"" help:"Print the JSON Schema of a configuration, for editors."`
 	Connector connectorCmd `cmd:"" help:"Look at connectors."`

@@ -2,10 +2,13 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/cdcd-io/cdcd/examples/demo"
 )
 
 func TestMain(m *testing.M) {
@@ -21,6 +24,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Setup:               setup,
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
 	})
 }
@@ -38,4 +42,15 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if got != args[0] {
 		ts.Fatalf("%s: exit code %s, want %s", strings.Join(args[1:], " "), got, args[0])
 	}
+}
+
+// setup gives each script the demo's recordings, a cache and a temporary folder
+// of its own.
+func setup(e *testscript.Env) error {
+	if err := os.CopyFS(e.WorkDir, demo.Files()); err != nil {
+		return err
+	}
+	e.Setenv("XDG_CACHE_HOME", filepath.Join(e.WorkDir, ".cache"))
+	e.Setenv("HOME", e.WorkDir)
+	return nil
 }

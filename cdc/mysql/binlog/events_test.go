@@ -19,7 +19,6 @@ import (
 	"github.com/cdcd-io/cdcd/cdc/mysql/binlog"
 	"github.com/cdcd-io/cdcd/internal/fault"
 	"github.com/cdcd-io/cdcd/internal/testserver"
-	"github.com/cdcd-io/cdcd/sdk"
 )
 
 // TestGTIDs reads the GTIDs of MySQL, tagged ones too, against the set that the
@@ -319,40 +318,4 @@ func checkHeartbeat(t *testing.T, db *testserver.DB, ev binlog.Event) {
 		t.Errorf("%s at %s:%d, the server is at %s:%s", ev.Type, hb.Name, hb.Position, row[0], row[1])
 	}
 	t.Logf("%s %+v", ev.Type, hb)
-}
-
-// TestHiddenColumns reads columns that SELECT * does not show, and what MariaDB's
-// UUID is without a catalog.
-func TestHiddenColumns(t *testing.T) {
-	testserver.Each(t, func(t *testing.T, db *testserver.DB) {
-		c := db.Conn(t)
-		run(t, c, "CREATE DATABASE d", "USE d", "CREATE TABLE t (id INT PRIMARY KEY, v INT INVISIBLE DEFAULT 7, g INT AS (id + 1) STORED, w INT AS (id + 2) VIRTUAL)",
-			"INSERT INTO t (id) VALUES (1)")
-		if db.Flavor == testserver.FlavorMySQL {
-			run(t, c, "SET sql_generate_invisible_primary_key = ON", "CREATE TABLE k (v INT)", "INSERT INTO k VALUES (5)",
-				"CREATE TABLE f (id INT PRIMARY KEY, j JSON, INDEX ((CAST(j->'$.a' AS UNSIGNED ARRAY))), INDEX ((id + 1)))",
-				`INSERT INTO f VALUES (1, '{"a": [1, 2]}')`)
-		} else {
-			run(t, c, "CREATE TABLE x (id INT PRIMARY KEY, u UUID, i INET6)", "INSERT INTO x VALUES (1, '123e4567-e89b-12d3-a456-426655440000', '::1')")
-		}
-		r := newLogReader(db.Flavor, noCatalog)
-		r.dir(t, db)
-		for table, ch := range r.changes {
-			var names []string
-			for _, col := range r.schemas[table].Columns {
-				names = append(names, col.Name+" "+col.Native)
-			}
-			t.Logf("%s %v: %v", table, names, ch[0].after)
-		}
-		if got := r.changes["d.t"][0].after; got[0] != "1" || got[1] != "7" || got[2] != "2" {
-			t.Errorf("%v", got)
-		}
-		if db.Flavor == testserver.FlavorMySQL {
-			if s := r.schemas["d.k"]; s.Columns[0].Name != "my_row_id" || s.Columns[0].Type != sdk.TypeUint || len(s.Key) != 1 {
-				t.Errorf("%+v", s)
-			}
-		} else if s := r.schemas["d.x"]; s.Columns[1].Type != sdk.TypeBytes || s.Columns[1].Length != 16 {
-			t.Errorf("%+v", s.Columns[1])
-		}
-	})
 }

@@ -228,35 +228,33 @@ func (w *jsonWriter) text(v []byte) {
 }
 
 // double prints a number as my_gcvt does: the shortest digits that read back
-// as the same number, with an exponent where the point is more than 15 digits to
-// the right or 14 to the left, and ".0" behind a whole number.
+// as the same number, and ".0" behind a whole one. Where the point is more than
+// 14 places to the left of the digits, or more than 15 to the right of their
+// beginning and behind all of them, it takes an exponent.
+// Source: strings/dtoa.cc, MAX_DECPT_FOR_F_FORMAT.
 func (w *jsonWriter) double(f float64) {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		w.bad = true
 		return
 	}
-	if f == 0 {
-		if math.Signbit(f) {
-			w.dst = append(w.dst, '-')
-		}
-		w.dst = append(w.dst, "0.0"...)
-		return
-	}
 	start := len(w.dst)
 	w.dst = strconv.AppendFloat(w.dst, f, 'e', -1, 64)
-	e := len(w.dst) - 1
-	for w.dst[e] != 'e' {
-		e--
+	text, e := w.dst[start:], 0
+	digits := 0
+	for e = 0; text[e] != 'e'; e++ {
+		if text[e] >= '0' && text[e] <= '9' {
+			digits++
+		}
 	}
-	exponent, _ := strconv.Atoi(string(w.dst[e+1:])) // what AppendFloat wrote
-	if point := exponent + 1; point >= -14 && point <= 15 {
+	exponent, _ := strconv.Atoi(string(text[e+1:])) // what AppendFloat wrote
+	if point := exponent + 1; point >= -14 && (point <= 15 || digits > point) {
 		w.dst = strconv.AppendFloat(w.dst[:start], f, 'f', -1, 64)
 		if f == math.Trunc(f) {
 			w.dst = append(w.dst, ".0"...)
 		}
 		return
 	}
-	w.dst = strconv.AppendInt(w.dst[:e+1], int64(exponent), 10)
+	w.dst = strconv.AppendInt(w.dst[:start+e+1], int64(exponent), 10)
 }
 
 // opaque prints a value of one of the server's own types.

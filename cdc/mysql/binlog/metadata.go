@@ -34,7 +34,9 @@ func isText(m *ColumnMap) bool {
 	return false
 }
 
-// MariaDB counts GEOMETRY and compressed columns among its texts.
+// MySQL counts VECTOR among its texts, MariaDB GEOMETRY and compressed columns.
+func isTextMySQL(m *ColumnMap) bool { return isText(m) || m.Type == ColVector }
+
 func isTextMaria(m *ColumnMap) bool {
 	return isText(m) || m.Type == ColGeometry || m.Type == ColBlobCompressed || m.Type == ColVarcharCompressed
 }
@@ -49,7 +51,7 @@ func isAny(*ColumnMap) bool        { return true }
 // readOptional reads the optional metadata: fields of type, length and value.
 // Fields of later versions are left out.
 func (t *TableMap) readOptional(h Header, c *cursor, maria bool) error {
-	text := isText
+	text := isTextMySQL
 	if maria {
 		text = isTextMaria
 	}
@@ -153,9 +155,17 @@ func (t *TableMap) readDefaultCharset(v *cursor, of func(*ColumnMap) bool) {
 	}
 }
 
+// labelsMax is what an ENUM may have.
+const labelsMax = 65535
+
 // readLabels reads the labels of one ENUM or SET: views.
 func readLabels(v *cursor) [][]byte {
-	labels := make([][]byte, v.count(1))
+	n := v.count(1)
+	if n > labelsMax {
+		v.bad = true
+		return nil
+	}
+	labels := make([][]byte, n)
 	for i := range labels {
 		labels[i] = v.text()
 	}

@@ -20,11 +20,14 @@ type CatalogColumn struct {
 	Labels   []string // of ENUM and SET
 }
 
-// CatalogTable is a table as the server's catalog describes it.
+// CatalogTable is a table as the server's catalog describes it, read over a
+// connection with SET NAMES utf8mb4.
 type CatalogTable struct {
 	DB, Table string
 	Columns   []CatalogColumn
-	Key       []int // columns of the primary key, in key order
+	// Key holds the columns of the primary key, in key order, or of the first
+	// unique key without nullable columns.
+	Key []int
 }
 
 // RowPlan is the prepared decoder of a table's rows. It is used by one

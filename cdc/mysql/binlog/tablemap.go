@@ -45,7 +45,8 @@ type TableMap struct {
 	Flags     uint16
 	DB, Table string
 	Columns   []ColumnMap
-	// Key holds the columns of the primary key, in key order: with
+	// Key holds the columns of the primary key, in key order, or of the first
+	// unique key without nullable columns, which the servers take for one: with
 	// binlog_row_metadata=FULL only.
 	Key   []int
 	names bool

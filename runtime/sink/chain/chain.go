@@ -54,7 +54,7 @@ type Chain struct {
 	cfg Config
 	log Log
 
-	send sync.Mutex // guards w: held while messages are sent, taken before mu
+	send turn // guards w: held while messages are sent, taken before mu
 	w    writer
 
 	mu       sync.Mutex
@@ -72,6 +72,20 @@ type Chain struct {
 	wake  chan struct{} // for Wait: an ack, a failure, an empty group
 	space chan struct{} // for Publish: the queue got shorter, or recovered, or died
 }
+
+// turn is a lock that is waited for with a context: mending may hold it for long.
+type turn chan struct{}
+
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (t turn) give() { <-t }
 
 // run is the pipeline that messages are sent in. Chain.mu guards it.
 type run struct {
@@ -99,7 +113,7 @@ var errClosed = errors.New("the sink is closed")
 
 // New returns a Chain on a stream. It reads and sends nothing before Claim.
 func New(cfg Config, log Log) *Chain {
-	c := &Chain{cfg: cfg.withDefaults(), log: log, wake: make(chan struct{}, 1), space: make(chan struct{}, 1),
+	c := &Chain{cfg: cfg.withDefaults(), log: log, send: make(turn, 1), wake: make(chan struct{}, 1), space: make(chan struct{}, 1),
 		dead: errors.New("the sink is not claimed")}
 	log.Notify(c.onAck)
 	return c
@@ -151,7 +165,7 @@ func (c *Chain) Publish(ctx context.Context, g *sink.Group) error {
 		return err
 	}
 	for waited := false; ; waited = true {
-		done, err := c.tryPublish(g, waited)
+		done, err := c.tryPublish(ctx, g, waited)
 		if done || err != nil {
 			return err
 		}
@@ -167,9 +181,11 @@ func (c *Chain) Publish(ctx context.Context, g *sink.Group) error {
 // and there is an open run or none that is not over. A group that finds the
 // pipeline idle is a run of its own, so that its acknowledgement comes at once;
 // one that had to wait shows that more is coming, and opens a run that lasts.
-func (c *Chain) tryPublish(g *sink.Group, waited bool) (bool, error) {
-	c.send.Lock()
-	defer c.send.Unlock()
+func (c *Chain) tryPublish(ctx context.Context, g *sink.Group, waited bool) (bool, error) {
+	if err := c.send.take(ctx); err != nil {
+		return false, err
+	}
+	defer c.send.give()
 	e, ok, err := c.enqueue(g)
 	if !ok || err != nil {
 		return false, err
@@ -229,7 +245,9 @@ func (c *Chain) Wait(ctx context.Context) ([]sink.Confirmed, error) {
 			}
 			continue
 		case endRun:
-			c.endRun()
+			if err := c.endRun(ctx); err != nil {
+				return nil, err
+			}
 			continue
 		}
 		timer.Reset(wait)
@@ -298,9 +316,11 @@ func (c *Chain) next() (step, time.Duration) {
 }
 
 // endRun ends the open run, unless something was sent meanwhile.
-func (c *Chain) endRun() {
-	c.send.Lock()
-	defer c.send.Unlock()
+func (c *Chain) endRun(ctx context.Context) error {
+	if err := c.send.take(ctx); err != nil {
+		return err
+	}
+	defer c.send.give()
 	c.mu.Lock()
 	ending := c.run.open && c.cfg.Now().Sub(c.run.sent) >= endDelay
 	id := c.run.id
@@ -309,11 +329,12 @@ func (c *Chain) endRun() {
 	}
 	c.mu.Unlock()
 	if !ending {
-		return
+		return nil
 	}
 	if err := c.log.End(id, c.w.out.Number); err != nil {
 		c.fail(err)
 	}
+	return nil
 }
 
 var errNoAck = errors.New("no acknowledgement in time")

@@ -19,8 +19,10 @@ const claimAttemptsMax = 40
 // Claim implements sink.Sink.
 func (c *Chain) Claim(ctx context.Context, hint sink.Hint, initial func(context.Context) (sdk.Position, error)) (sink.Anchor, error) {
 	c.abandon(errors.New("the sink is not claimed"))
-	c.send.Lock()
-	defer c.send.Unlock()
+	if err := c.send.take(ctx); err != nil {
+		return sink.Anchor{}, err
+	}
+	defer c.send.give()
 	var start sdk.Position
 	lostRaces := 0
 	for retry := c.newRetry(); ; {
@@ -100,8 +102,10 @@ func (c *Chain) standBehind(a anchor, seq, epoch uint64, now time.Time) {
 // recover reads the stream again after anything went wrong, and sends what it
 // does not have, as it was, behind a new marker.
 func (c *Chain) recover(ctx context.Context) error {
-	c.send.Lock()
-	defer c.send.Unlock()
+	if err := c.send.take(ctx); err != nil {
+		return err
+	}
+	defer c.send.give()
 	c.mu.Lock()
 	cause := c.broken
 	c.run.id++ // what is answered from here on is read from the stream
@@ -256,7 +260,11 @@ func (r *retry) after(ctx context.Context, err error) error {
 	}
 	timer := time.NewTimer(r.delay)
 	defer timer.Stop()
-	r.delay = min(2*r.delay, 250*time.Millisecond)
+	most := 250 * time.Millisecond
+	if errors.Is(err, ErrWrongLast) {
+		most = 10 * time.Millisecond // the broker answers, and a race may be won the next time
+	}
+	r.delay = min(2*r.delay, most)
 	select {
 	case <-timer.C:
 		return nil

@@ -33,38 +33,51 @@ func Kind() sink.Kind {
 func New(w io.Writer) sink.Sink { return lines.New(&out{w: bufio.NewWriterSize(w, 64<<10)}) }
 
 // out is a lines.Target.
-type out struct{ w *bufio.Writer }
+type out struct {
+	w  *bufio.Writer
+	at sink.Place // of the last message; empty where its group's base was exact
+}
 
-// Claim implements lines.Target: the checkpoint is all that is known.
+// exact is the token behind a message that has no place.
+const exact = "-"
+
+// Claim implements lines.Target: the checkpoint is all that is known. Inside a
+// transaction its position is before the transaction, and its token has the place.
 func (o *out) Claim(ctx context.Context, hint sink.Hint, initial func(context.Context) (sdk.Position, error)) (sink.Anchor, error) {
-	if hint.Token != "" && hint.Exact {
-		return sink.Anchor{Base: hint.Position, Found: true, Epoch: 1}, nil
+	o.at = sink.Place{}
+	if hint.Token == "" {
+		base, err := initial(ctx)
+		return sink.Anchor{Base: base, Epoch: 1}, err
 	}
-	if hint.Token != "" { // inside a transaction: the token has the place, the position is before the transaction
+	if hint.Token != exact {
 		at, err := sink.ParsePlace(hint.Token)
-		if err == nil {
-			return sink.Anchor{Base: hint.Position, At: at, Found: true, Epoch: 1}, nil
+		if err != nil {
+			return sink.Anchor{}, fault.New(fault.Fatal, "bad_token", "stdout", "restore the checkpoint", "%w", err)
 		}
+		o.at = at
 	}
-	base, err := initial(ctx)
-	return sink.Anchor{Base: base, Epoch: 1}, err
+	a := sink.Anchor{Base: hint.Position, Found: true, Epoch: 1}
+	if !hint.Exact {
+		a.At = o.at
+	}
+	return a, nil
 }
 
 // Write implements lines.Target.
 func (o *out) Write(g *sink.Group) (string, error) {
-	token := "-"
 	for i := range g.Messages {
 		m := &g.Messages[i]
+		o.at = m.Place
 		if m.Kind != sink.KindData {
 			continue
 		}
 		_, _ = o.w.Write(m.Body) // the writer keeps its first error for Flush
 		_ = o.w.WriteByte('\n')
 	}
-	if n := len(g.Messages); n > 0 && g.Messages[n-1].Place.Tx != "" {
-		token = g.Messages[n-1].Place.String()
+	if o.at.Tx == "" {
+		return exact, nil
 	}
-	return token, nil
+	return o.at.String(), nil
 }
 
 // Flush implements lines.Target.

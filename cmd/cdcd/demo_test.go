@@ -1,0 +1,134 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	catalog "github.com/cdcd-io/cdcd/connectors-wasm"
+	"github.com/cdcd-io/cdcd/runtime/wasm"
+)
+
+// needConnectors skips loudly where the shipped connectors are not built, and
+// fails where they must be.
+func needConnectors(t *testing.T) {
+	t.Helper()
+	if len(catalog.Names()) >= 2 {
+		return
+	}
+	const why = "the shipped connectors are not in this binary: run make connectors"
+	if os.Getenv("CI") == "true" {
+		t.Fatal(why)
+	}
+	t.Skip("*** SKIPPED: " + why)
+}
+
+// program returns cdcd as a command: this test binary, which testscript lets
+// behave as cdcd under that name.
+func program(t *testing.T, dir string, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "cdcd")
+	if err := os.Symlink(self, link); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(link, args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir, "XDG_CACHE_HOME="+filepath.Join(os.TempDir(), "cdcd-test-cache"))
+	return cmd
+}
+
+// The demo ends by itself, loses nothing, gives everything back and leaves
+// nothing behind.
+func TestDemo(t *testing.T) {
+	needConnectors(t)
+	dir := t.TempDir()
+	cmd := program(t, dir, "demo", "--for", "1s", "--json")
+	cmd.Stderr = os.Stderr
+	text, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("cdcd demo: %v\n%s", err, text)
+	}
+	lines := bytes.Split(bytes.TrimSpace(text), []byte("\n"))
+	var r demoResult
+	if err := json.Unmarshal(lines[len(lines)-1], &r); err != nil {
+		t.Fatalf("the last line is not a summary: %v\n%s", err, lines[len(lines)-1])
+	}
+	var rows int
+	for _, f := range demoFlavors() {
+		rows += f.Rows
+	}
+	if r.In != uint64(rows) || r.Dropped == 0 || r.Out != r.In-r.Dropped || r.ReadBack != r.Out {
+		t.Errorf("in %d, out %d, dropped %d, read back %d; want all %d rows, some dropped, the rest out and read back",
+			r.In, r.Out, r.Dropped, r.ReadBack, rows)
+	}
+	if r.GuestPeak == 0 || r.GuestAfter != 0 {
+		t.Errorf("connector memory: peak %d, after unload %d; want some, then none", r.GuestPeak, r.GuestAfter)
+	}
+	if r.FirstRecordMS <= 0 || r.ElapsedMS < r.FirstRecordMS {
+		t.Errorf("first record after %v ms of %v", r.FirstRecordMS, r.ElapsedMS)
+	}
+	for _, p := range r.Pipelines {
+		var receipts []struct{ Receipt wasm.Receipt }
+		text, _ := json.Marshal(p.Receipts)
+		if err := json.Unmarshal(text, &receipts); err != nil || len(receipts) != 2 {
+			t.Fatalf("%s: %v, want two receipts: %s", p.Pipeline, err, text)
+		}
+		for _, w := range receipts {
+			if !w.Receipt.Clean() || w.Receipt.MemoryBytesUnmapped == 0 {
+				t.Errorf("%s: the receipt is not clean: %+v", p.Pipeline, w.Receipt)
+			}
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 0 {
+		t.Errorf("the demo left %v", left)
+	}
+}
+
+// A first signal ends a run in order, with the signal's exit code.
+func TestSignals(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		t.Run(sig.String(), func(t *testing.T) {
+			needConnectors(t)
+			cmd := program(t, t.TempDir(), "demo", "--for", "1m", "--json")
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			guard := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+			defer guard.Stop()
+			var last string
+			sent := false
+			for lines := bufio.NewScanner(out); lines.Scan(); {
+				last = lines.Text()
+				if !sent && strings.Contains(last, `"state":"streaming"`) {
+					sent = true
+					if err := cmd.Process.Signal(sig); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			_ = cmd.Wait()
+			if got, want := cmd.ProcessState.ExitCode(), 128+int(sig); got != want {
+				t.Errorf("exit code %d, want %d", got, want)
+			}
+			var r demoResult
+			if err := json.Unmarshal([]byte(last), &r); err != nil || r.Out == 0 || r.Out != r.ReadBack {
+				t.Errorf("after the signal: %v, out %d, read back %d; want a summary in which they agree\n%s", err, r.Out, r.ReadBack, last)
+			}
+		})
+	}
+}

@@ -1,0 +1,78 @@
+package jetstream_test
+
+import (
+	"context"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/cdcd-io/cdcd/runtime/natsd"
+	"github.com/cdcd-io/cdcd/runtime/sink"
+	js "github.com/cdcd-io/cdcd/runtime/sink/jetstream"
+	"github.com/cdcd-io/cdcd/sdk"
+)
+
+// BenchmarkPublish is the ceiling of what a pipeline can publish: groups of 128
+// messages of 430 B, embedded server on files, everything confirmed. Allocations
+// are the server's too, since it runs in the process.
+func BenchmarkPublish(b *testing.B) {
+	n, err := natsd.Start(b.Context(), natsd.Config{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer n.Close(context.Background())
+	nc, err := n.Connect(b.Context(), "bench")
+	if err != nil {
+		b.Fatal(err)
+	}
+	cfg := config()
+	s, err := js.Open(*cfg, sink.Env{Pipeline: pipeline, NATS: func(context.Context) (*nats.Conn, error) { return nc, nil }})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close(context.Background())
+	if _, err := s.Claim(b.Context(), sink.Hint{}, func(context.Context) (sdk.Position, error) { return "p0", nil }); err != nil {
+		b.Fatal(err)
+	}
+	const size = 128
+	g := benchGroup(size)
+	b.SetBytes(430)
+	b.ReportAllocs()
+	b.ResetTimer()
+	start := time.Now()
+	go func() {
+		for i := 0; i < b.N; i += size {
+			one := *g
+			if err := s.Publish(b.Context(), &one); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	}()
+	for i := 0; i < b.N; {
+		c, err := s.Wait(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		i += len(c) * size
+	}
+	b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "msgs/s")
+	runtime.KeepAlive(nc)
+}
+
+func benchGroup(size int) *sink.Group {
+	g := &sink.Group{Base: "mysql-bin.000007:4711;0b1c4a52-9c1c-11ee-8c90-0242ac120002:1-88213", End: "mysql-bin.000007:9999"}
+	body := make([]byte, 430)
+	for i := range body {
+		body[i] = byte(i*7 + i/13)
+	}
+	for i := range size {
+		g.Messages = append(g.Messages, sink.Message{Subject: "cdc.shop.shop.orders", Body: body, TxRows: 4,
+			TxLast: i%4 == 3, SubjectLast: i%4 == 3,
+			Place: sink.Place{Tx: "0b1c4a52-9c1c-11ee-8c90-0242ac120002:88213", Row: uint64(i % 4), Parts: 1, N: uint64(i % 4)}})
+		g.Bytes += 430
+	}
+	return g
+}
