@@ -21,6 +21,7 @@ import (
 
 	"github.com/cdcd-io/cdcd/cdc"
 	"github.com/cdcd-io/cdcd/cdc/binlogfile"
+	"github.com/cdcd-io/cdcd/cdc/mysql"
 	"github.com/cdcd-io/cdcd/examples/demo"
 	"github.com/cdcd-io/cdcd/internal/fault"
 	"github.com/cdcd-io/cdcd/runtime"
@@ -35,7 +36,7 @@ import (
 )
 
 var kinds = runtime.Kinds{
-	Sources: []cdc.Kind{binlogfile.Kind()},
+	Sources: []cdc.Kind{binlogfile.Kind(), mysql.Kind()},
 	Sinks:   []sink.Kind{jetstream.Kind(), stdout.Kind()},
 	Formats: []format.Kind{formatjson.Kind()},
 }

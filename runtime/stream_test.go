@@ -47,14 +47,24 @@ func readFrom(ctx context.Context, t *testing.T, nc *nats.Conn) []*nats.Msg {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c, err := s.OrderedConsumer(ctx, js.OrderedConsumerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	var out []*nats.Msg
-	for seq := info.State.FirstSeq; seq <= info.State.LastSeq && info.State.Msgs > 0; seq++ {
-		m, err := s.GetMsg(ctx, seq)
+	for n := uint64(0); n < info.State.Msgs; {
+		batch, err := c.FetchNoWait(5000)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m.Header.Get("Cdc-Kind") == "" {
-			out = append(out, &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data})
+		for m := range batch.Messages() {
+			n++
+			if m.Headers().Get("Cdc-Kind") == "" {
+				out = append(out, &nats.Msg{Subject: m.Subject(), Header: m.Headers(), Data: m.Data()})
+			}
+		}
+		if batch.Error() != nil {
+			t.Fatal(batch.Error())
 		}
 	}
 	return out

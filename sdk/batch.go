@@ -41,6 +41,21 @@ func (b *Batch) Reopen(region []byte, schemas []*Schema, large [][]byte) error {
 	return nil
 }
 
+// Attach is Reopen for a region that comes from someone trusted, which is what
+// the host is to a connector: only the header is looked at. What is wrong with
+// the rest shows as a panic of an accessor.
+func (b *Batch) Attach(region []byte, schemas []*Schema) error {
+	if len(region) < HeaderSize || le.Uint32(region[offMagic:]) != Magic || le.Uint16(region[offABI:]) != ABI {
+		return badBatch("no header of abi %d", ABI)
+	}
+	size := le.Uint32(region[offSize:])
+	if size < HeaderSize || uint64(size) > uint64(len(region)) {
+		return badBatch("size %d, region of %d", size, len(region))
+	}
+	*b = Batch{buf: region[:size], schemas: schemas}
+	return nil
+}
+
 // CopyFrom makes b a copy of o in a region of b's own, which is reused from one
 // CopyFrom to the next. b must not have been opened over somebody else's bytes.
 func (b *Batch) CopyFrom(o *Batch) {

@@ -168,7 +168,7 @@ func (s *Source) Run(ctx context.Context, start cdc.Start, emit func(context.Con
 	from.GTIDs = nil
 	a := assemble.New(assemble.Options{Env: s.env, Filter: s.filter, EventBytesMax: int(s.config.EventBytesMax),
 		Files: true, Emit: emit})
-	if err := a.Load(s.env.Schemas, from); err != nil {
+	if err := a.Load(s.env.Schemas); err != nil {
 		return err
 	}
 	a.Begin(from, start.Tx)

@@ -141,7 +141,7 @@ func (s *Source) Run(ctx context.Context, start cdc.Start, emit func(context.Con
 	}
 	a := assemble.New(assemble.Options{Env: s.env, Filter: s.filter, Catalog: catalog{s},
 		EventBytesMax: int(s.config.EventBytesMax), KeepGTIDs: s.config.Mode != modeFile, Emit: emit})
-	if err := a.Load(s.env.Schemas, from); err != nil {
+	if err := a.Load(s.env.Schemas); err != nil {
 		return err
 	}
 	a.Begin(from, start.Tx)
@@ -232,6 +232,7 @@ func (r *run) run(ctx context.Context) error {
 		Hooks: replica.Hooks{
 			Drained: func() error { return r.keep(r.a.Flush(ctx)) },
 			Limit:   func(n int) error { return r.keep(r.limit(ctx, n)) },
+			ReadMax: s.env.Limit.BytesBurst(),
 		}})
 	if err != nil {
 		return s.dumpFault(err)

@@ -1,5 +1,3 @@
-// Command filter is a connector that lets rows through for which an expression
-// over their columns is true (README.md).
 package main
 
 import (

@@ -1,5 +1,3 @@
-// Command mask is a connector that hides the values of columns: it hashes them,
-// blots them out, nulls them or keeps a few characters (README.md).
 package main
 
 import (

@@ -63,3 +63,12 @@ func (l *Limiter) TryRows(n int) bool {
 func (l *Limiter) TryBytes(n int) bool {
 	return l == nil || l.bytes == nil || l.bytes.AllowN(time.Now(), n)
 }
+
+// BytesBurst returns the most bytes that can be read at once without exceeding
+// the limit; 0 for no limit.
+func (l *Limiter) BytesBurst() int {
+	if l == nil || l.bytes == nil {
+		return 0
+	}
+	return l.bytes.Burst()
+}

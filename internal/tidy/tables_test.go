@@ -90,7 +90,7 @@ const guestCode = "sdk/guest/... connectors-wasm/... examples/..."
 
 // rootContexts may call context.Background: programs and test suites, where a
 // context begins.
-const rootContexts = "cmd/... bench/... examples/... cdc/cdctest sdk/sdktest"
+const rootContexts = "cmd/... bench/... examples/... cdc/cdctest sdk/sdktest runtime/sink/sinktest"
 
 // Sizes, in lines.
 const (

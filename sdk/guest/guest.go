@@ -2,6 +2,7 @@ package guest
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 
 	"github.com/cdcd-io/cdcd/sdk"
@@ -110,27 +111,15 @@ func (i *Instance) Transform(n int) (sdk.Result, error) {
 	if n < 0 || n > len(i.bufs[sdk.BufBatch]) {
 		return sdk.Result{}, &sdk.Error{Code: sdk.CodeBadBatch, Message: "the batch is longer than its buffer"}
 	}
-	if err := i.batch.Reopen(i.bufs[sdk.BufBatch][:n], i.schemas, nil); err != nil {
+	if err := i.batch.Attach(i.bufs[sdk.BufBatch][:n], i.schemas); err != nil {
 		return sdk.Result{}, coded(sdk.CodeBadBatch, err)
 	}
 	first, rows := i.batch.FirstRow(), i.batch.Rows()
-	i.verdicts = i.verdicts[:0]
+	i.verdicts = slices.Grow(i.verdicts[:0], rows-first)
 	i.out.reset(&i.batch)
-	var want uint32
-	row := first
-	for ; row < rows; row++ {
-		if i.out.size() > i.batch.Capacity() && row > first {
-			break // the host takes what there is and calls again
-		}
-		v, err := i.row(row)
-		if errors.Is(err, sdk.ErrFull) {
-			want = uint32(2 * i.batch.Capacity())
-			break
-		}
-		if err != nil {
-			return sdk.Result{}, err
-		}
-		i.verdicts = append(i.verdicts, byte(v))
+	row, want, err := i.rows(first, rows)
+	if err != nil {
+		return sdk.Result{}, err
 	}
 	output := i.out.seal()
 	res := sdk.Result{RowsDone: uint32(row), Want: want,
@@ -141,11 +130,34 @@ func (i *Instance) Transform(n int) (sdk.Result, error) {
 	return res, nil
 }
 
-// row asks the connector about one row and files what it answers.
-func (i *Instance) row(row int) (sdk.Verdict, error) {
-	r := i.batch.Row(row)
-	i.out.begin(r, row)
-	v, err := i.connector.Row(r, &i.out)
+// rows asks the connector about each row, and files what it answers. It returns
+// how many rows are done in all, and the capacity wanted for the rest.
+//
+// In WebAssembly a call of Go costs as much as a dozen field accesses, so that
+// the common answers take none but the connector's own.
+func (i *Instance) rows(first, rows int) (done int, want uint32, err error) {
+	out := &i.out
+	for row := first; row < rows; row++ {
+		if out.begun && out.builder.Size() > i.batch.Capacity() && row > first {
+			return row, 0, nil // the host takes what there is and calls again
+		}
+		r := i.batch.Row(row)
+		out.source, out.row, out.opened, out.reason = r, row, false, out.reason[:0]
+		v, err := i.connector.Row(r, out)
+		if err != nil || out.opened || v > sdk.VerdictEdited {
+			if v, err = i.settle(v, err); err == sdk.ErrFull {
+				return row, uint32(2 * i.batch.Capacity()), nil
+			} else if err != nil {
+				return row, 0, err
+			}
+		}
+		i.verdicts = append(i.verdicts, byte(v))
+	}
+	return rows, 0, nil
+}
+
+// settle files an answer that is more than a plain verdict.
+func (i *Instance) settle(v sdk.Verdict, err error) (sdk.Verdict, error) {
 	switch {
 	case err == nil:
 	case errors.Is(err, sdk.ErrFull):

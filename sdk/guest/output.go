@@ -70,12 +70,6 @@ func (o *Output) reset(batch *sdk.Batch) {
 	o.reasons, o.bytes = o.reasons[:0], o.bytes[:0]
 }
 
-// begin turns to the next input row.
-func (o *Output) begin(r sdk.Row, row int) {
-	o.source, o.row, o.opened = r, row, false
-	o.reason = o.reason[:0]
-}
-
 // open readies the builder. Each input row's replacements are a transaction of
 // their own, so that takeBack can drop them; the host reads only the rows.
 func (o *Output) open() {
@@ -103,13 +97,6 @@ func (o *Output) fileReason() {
 	o.reasons = binary.LittleEndian.AppendUint32(o.reasons, uint32(o.row))
 	o.reasons = binary.LittleEndian.AppendUint32(o.reasons, uint32(len(o.reason)))
 	o.reasons = append(o.reasons, o.reason...)
-}
-
-func (o *Output) size() int {
-	if !o.begun {
-		return 0
-	}
-	return o.builder.Size()
 }
 
 func (o *Output) seal() []byte {

@@ -28,7 +28,14 @@ type schemas struct {
 	latest  map[tables.Name]*sdk.Schema
 	maps    map[*binlog.TableMap]*table
 	defs    map[tables.Name]*definition
-	loaded  bool
+	history map[tables.Name][]past
+}
+
+// past is what an earlier run found out of a table.
+type past struct {
+	behind  *position.Position
+	schema  *sdk.Schema
+	dropped bool
 }
 
 // table is a table map, prepared; the zero table is not followed.
@@ -48,7 +55,7 @@ type definition struct {
 
 func newSchemas() schemas {
 	return schemas{byID: make([]*sdk.Schema, 1), byPrint: map[string]uint32{}, latest: map[tables.Name]*sdk.Schema{},
-		maps: map[*binlog.TableMap]*table{}, defs: map[tables.Name]*definition{}}
+		maps: map[*binlog.TableMap]*table{}, defs: map[tables.Name]*definition{}, history: map[tables.Name][]past{}}
 }
 
 // snapshot returns the schemas by id. The slice only ever grows behind its end.
@@ -157,10 +164,27 @@ func (a *Assembler) use(d *definition, t *table, needed bool) error {
 		return nil
 	}
 	d.used = t.schema
+	return a.keep(t.schema, false)
+}
+
+// keep puts a definition, or its end, into the history, unless an earlier run
+// that read the same did so.
+func (a *Assembler) keep(s *sdk.Schema, dropped bool) error {
 	if a.o.Env.Schemas == nil {
 		return nil
 	}
-	return a.o.Env.Schemas.Put(a.at.encode(), t.schema, false)
+	here := a.at.position()
+	for _, h := range a.tables.history[tables.Name{DB: s.DB, Table: s.Table}] {
+		if h.dropped != dropped || h.schema.Fingerprint() != s.Fingerprint() {
+			continue
+		}
+		before, err1 := here.Covers(h.behind)
+		after, err2 := h.behind.Covers(here)
+		if err1 == nil && err2 == nil && before && after {
+			return nil
+		}
+	}
+	return a.o.Env.Schemas.Put(a.at.encode(), s, dropped)
 }
 
 // read asks the server for a table's definition.
@@ -176,17 +200,36 @@ func (a *Assembler) read(ctx context.Context, n tables.Name) (*definition, error
 	return d, nil
 }
 
-// known returns a definition that is at hand: read before, or of the history.
+// known returns a definition that is at hand: read before, or what the history
+// says of this place.
 func (a *Assembler) known(n tables.Name) *definition {
 	if d := a.tables.defs[n]; d != nil && d.t != nil {
 		return d
 	}
-	return nil
+	here := a.at.position()
+	var best *past
+	for i, h := range a.tables.history[n] {
+		if done, err := here.Covers(h.behind); err != nil || !done {
+			continue
+		}
+		if best != nil {
+			if later, err := h.behind.Covers(best.behind); err != nil || !later {
+				continue
+			}
+		}
+		best = &a.tables.history[n][i]
+	}
+	if best == nil || best.dropped {
+		return nil
+	}
+	d := &definition{t: catalogOf(best.schema), used: best.schema}
+	a.tables.defs[n] = d
+	return d
 }
 
-// Load takes over the history of definitions up to the position at which
-// reading begins: they are right there, whatever the catalog says by now.
-func (a *Assembler) Load(store cdcSchemas, from *position.Position) error {
+// Load takes over the history of definitions: they were right at their places,
+// whatever the catalog says by now.
+func (a *Assembler) Load(store cdcSchemas) error {
 	if store == nil {
 		return nil
 	}
@@ -196,13 +239,7 @@ func (a *Assembler) Load(store cdcSchemas, from *position.Position) error {
 			return err
 		}
 		n := tables.Name{DB: s.DB, Table: s.Table}
-		if before, err := from.Covers(p); err != nil || !before {
-			return nil // of another server, or of a future that is read again
-		}
-		delete(a.tables.defs, n)
-		if !dropped && len(s.Columns) > 0 {
-			a.tables.defs[n] = &definition{t: catalogOf(s), used: s}
-		}
+		a.tables.history[n] = append(a.tables.history[n], past{p, s, dropped})
 		return nil
 	})
 }
@@ -239,10 +276,8 @@ func (s *schemas) changed(a *Assembler, touches func(tables.Name) bool) error {
 				return a.uncertain(n, "it is changed here, and rows before were decoded by its definition of later")
 			}
 		}
-		if a.o.Env.Schemas != nil {
-			if err := a.o.Env.Schemas.Put(a.at.encode(), d.used, true); err != nil {
-				return err
-			}
+		if err := a.keep(d.used, true); err != nil {
+			return err
 		}
 	}
 	s.forgetMaps()

@@ -59,9 +59,7 @@ func NewFileReader(r io.Reader, name string, eventBytesMax int) (*FileReader, er
 	switch string(magic[:]) {
 	case fileMagic:
 	case encryptedMagic:
-		return nil, fault.New(fault.Environment, CodeEncrypted, name,
-			"read it through the server (source mysql), or decrypt it: mysqlbinlog --read-from-remote-server --raw",
-			"the file is encrypted by the server (binlog_encryption=ON)")
+		return nil, encrypted(name)
 	default:
 		return nil, fault.New(fault.Config, CodeCorrupt, name,
 			"name a file that the server's SHOW BINARY LOGS lists; unpack it first if it is compressed",
@@ -73,7 +71,8 @@ func NewFileReader(r io.Reader, name string, eventBytesMax int) (*FileReader, er
 
 // Next returns the next raw event, for Parser.Parse, and the offset at which it
 // begins; io.EOF at the end of the file. The bytes are good until the next
-// call. Faults: event_too_large before anything is allocated, binlog_corrupt, and
+// call. Faults: event_too_large before anything is allocated, binlog_corrupt,
+// binlog_encrypted where MariaDB's encryption begins, and
 // binlog_truncated for a file that ends inside an event, which is what a file in
 // use does at times and a crashed server's last file may: see InUse.
 func (f *FileReader) Next() (raw []byte, offset int64, err error) {
@@ -98,11 +97,22 @@ func (f *FileReader) Next() (raw []byte, offset int64, err error) {
 		}
 		f.inUse, f.started = h.Flags&FlagInUse != 0, true
 	}
+	if h.Type == MariaStartEncryptionEvent {
+		return nil, offset, encrypted(f.name)
+	}
 	if f.buf, err = readMore(f.r, f.buf[:0], int(h.Size)); err != nil {
 		return nil, offset, f.cut(err, len(f.buf))
 	}
 	f.offset += int64(h.Size)
 	return f.buf, offset, nil
+}
+
+// encrypted is the fault for a file that only its server can read: MySQL marks
+// it by its first bytes, MariaDB by an event behind the format description.
+func encrypted(name string) error {
+	return fault.New(fault.Environment, CodeEncrypted, name,
+		"read it through the server (source mysql), or decrypt it: mysqlbinlog --read-from-remote-server --raw",
+		"the file is encrypted by the server (binlog_encryption, encrypt_binlog)")
 }
 
 // InUse reports whether the file's first event says that the file was not

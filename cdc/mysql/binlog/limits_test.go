@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -266,6 +267,11 @@ func TestFileReader(t *testing.T) {
 		t.Error(fault.Of(err).Class)
 	}
 
+	f, err = NewFileReader(bytes.NewReader(slices.Concat([]byte(fileMagic), format, summed(MariaStartEncryptionEvent, make([]byte, 17)))), "x", 0)
+	for err == nil {
+		_, _, err = f.Next()
+	}
+	wantCode(t, err, CodeEncrypted, "through the server")
 	f, err = NewFileReader(bytes.NewReader(append([]byte(fileMagic), xid...)), "x", 0)
 	if err == nil {
 		_, _, err = f.Next()

@@ -28,10 +28,6 @@ func (t ColumnType) String() string {
 // why they take the character set's widest character into account.
 func (b *planner) native() string {
 	m := b.m
-	sign := ""
-	if m.Unsigned {
-		sign = " unsigned"
-	}
 	arg := func(name string, n int) string { return name + "(" + strconv.Itoa(n) + ")" }
 	fraction := func(name string) string {
 		if isTemporal2(m.Type) && m.Meta > 0 {
@@ -41,22 +37,8 @@ func (b *planner) native() string {
 	}
 	binary := b.plan.text != nil && b.plan.text.form == formBytes
 	switch m.Type {
-	case ColTiny:
-		return "tinyint" + sign
-	case ColShort:
-		return "smallint" + sign
-	case ColInt24:
-		return "mediumint" + sign
-	case ColLong:
-		return "int" + sign
-	case ColLongLong:
-		return "bigint" + sign
-	case ColFloat:
-		return "float" + sign
-	case ColDouble:
-		return "double" + sign
-	case ColNewDecimal:
-		return "decimal(" + strconv.Itoa(int(m.Meta>>8)) + "," + strconv.Itoa(int(m.Meta&0xff)) + ")" + sign
+	case ColTiny, ColShort, ColInt24, ColLong, ColLongLong, ColFloat, ColDouble, ColNewDecimal:
+		return m.nativeNumber()
 	case ColBit:
 		return arg("bit", int(b.out.Length))
 	case ColYear:
@@ -99,6 +81,19 @@ func (b *planner) native() string {
 		return "vector"
 	}
 	return ""
+}
+
+// nativeNumber names a type that may be unsigned.
+func (m *ColumnMap) nativeNumber() string {
+	name := map[ColumnType]string{ColTiny: "tinyint", ColShort: "smallint", ColInt24: "mediumint", ColLong: "int",
+		ColLongLong: "bigint", ColFloat: "float", ColDouble: "double"}[m.Type]
+	if m.Type == ColNewDecimal {
+		name = "decimal(" + strconv.Itoa(int(m.Meta>>8)) + "," + strconv.Itoa(int(m.Meta&0xff)) + ")"
+	}
+	if m.Unsigned {
+		name += " unsigned"
+	}
+	return name
 }
 
 func sizePrefix(lengthBytes uint16) string {

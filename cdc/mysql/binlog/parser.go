@@ -38,6 +38,7 @@ type Parser struct {
 	format FormatDescription
 	known  bool // format is there
 	tables map[uint64]*tableEntry
+	src    bytes.Reader // that zlib reads
 	zlib   zlibReader
 	expand []byte // of compressed rows and queries
 	zstd   *zstd.Decoder

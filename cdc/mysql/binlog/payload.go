@@ -87,7 +87,8 @@ func (p *Parser) openZSTD(src []byte) error {
 // nothing: the server writes the events before it knows their place.
 func (l *Payload) Next() (Event, error) {
 	if l.size == 0 {
-		if err := atEnd(l.r); err != nil {
+		l.p.inner = append(l.p.inner[:0], 0)
+		if err := atEnd(l.r, l.p.inner); err != nil {
 			return Event{}, l.broken(err)
 		}
 		return Event{}, io.EOF

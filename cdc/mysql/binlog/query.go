@@ -1,7 +1,6 @@
 package binlog
 
 import (
-	"bytes"
 	"compress/zlib"
 	"io"
 )
@@ -54,14 +53,14 @@ func (p *Parser) inflate(h Header, data []byte) ([]byte, error) {
 	if size > p.opt.EventBytesMax {
 		return nil, tooLarge(h.place(), uint64(size), uint64(p.opt.EventBytesMax))
 	}
-	src := bytes.NewReader(c.p)
+	p.src.Reset(c.p)
 	if p.zlib == nil {
-		z, err := zlib.NewReader(src)
+		z, err := zlib.NewReader(&p.src)
 		if err != nil {
 			return nil, corrupt(h.place(), "a compressed event: %w", err)
 		}
 		p.zlib = z.(zlibReader)
-	} else if err := p.zlib.Reset(src, nil); err != nil {
+	} else if err := p.zlib.Reset(&p.src, nil); err != nil {
 		return nil, corrupt(h.place(), "a compressed event: %w", err)
 	}
 	out, err := readSized(p.zlib, p.expand, size)
@@ -79,13 +78,13 @@ func readSized(r io.Reader, buf []byte, size int) ([]byte, error) {
 	if err != nil {
 		return buf, noEOF(err)
 	}
-	return buf, atEnd(r)
+	buf = append(buf, 0)
+	return buf[:size], atEnd(r, buf[size:])
 }
 
-// atEnd returns nil if nothing follows in r.
-func atEnd(r io.Reader) error {
-	var one [1]byte
-	switch n, err := r.Read(one[:]); {
+// atEnd returns nil if nothing follows in r; one is a byte to read into.
+func atEnd(r io.Reader, one []byte) error {
+	switch n, err := r.Read(one); {
 	case n != 0 || err == nil:
 		return errLonger
 	case err != io.EOF:

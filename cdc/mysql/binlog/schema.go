@@ -20,7 +20,8 @@ type CatalogColumn struct {
 	Labels   []string // of ENUM and SET
 }
 
-// CatalogTable is a table as the server's catalog describes it.
+// CatalogTable is a table as the server's catalog describes it, read over a
+// connection with SET NAMES utf8mb4.
 type CatalogTable struct {
 	DB, Table string
 	Columns   []CatalogColumn

@@ -2,6 +2,8 @@ package binlog_test
 
 import (
 	"fmt"
+	"io"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,6 +52,7 @@ func TestWideTable(t *testing.T) {
 				t.Errorf("a vector of %d dimensions, want 3", col.Length)
 			}
 		}
+		wideAllocations(t, db)
 		full, minimal := *r.schemas["FULL.t"], *r.schemas["MINIMAL.t"]
 		minimal.DB, minimal.ID = full.DB, full.ID
 		if d := cmp.Diff(full, minimal); d != "" {
@@ -58,10 +61,95 @@ func TestWideTable(t *testing.T) {
 	})
 }
 
+// wideAllocations decodes the table's rows again and again: no type allocates.
+func wideAllocations(t *testing.T, db *testserver.DB) {
+	t.Helper()
+	p := binlog.NewParser(binlog.Options{Flavor: db.Flavor})
+	files, err := filepath.Glob(filepath.Join(db.BinlogDir(), "binlog.0*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	catalog, rows := catalogOf(t, db), 0
+	var b sdk.Builder
+	for _, name := range files {
+		f, err := binlog.OpenFile(name, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		for {
+			raw, _, err := f.Next()
+			if err == io.EOF {
+				break
+			}
+			ev, err2 := p.Parse(raw)
+			if err != nil || err2 != nil {
+				t.Fatal(err, err2)
+			}
+			if ev.Type == binlog.TableMapEvent {
+				if _, err := p.TableMap(ev); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !ev.Type.IsRows() {
+				continue
+			}
+			h, data, err := p.RowsHeader(ev)
+			if m := p.Table(h.TableID); err != nil || m.DB != "FULL" && m.DB != "MINIMAL" {
+				continue
+			}
+			_, pl, err := binlog.BuildSchema(p.Table(h.TableID), catalog(p.Table(h.TableID)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			rows++
+			if n := testing.AllocsPerRun(20, func() {
+				b.Reset()
+				b.BeginTx(sdk.TxInfo{})
+				if _, err := pl.AppendRows(&b, h, data, 0, nil); err != nil {
+					t.Fatal(err)
+				}
+			}); n > 0 {
+				t.Errorf("%s: %v allocations for a row", p.Table(h.TableID).FullName(), n)
+			}
+		}
+	}
+	if rows != 4 {
+		t.Errorf("%d rows events, want 4", rows)
+	}
+}
+
 func reversed(list []string) []string {
 	out := slices.Clone(list)
 	slices.Reverse(out)
 	return out
+}
+
+// TestOldTemporal reads the temporal types from before MySQL 5.6, which MariaDB
+// can still write, and refuses their fractions, which the log does not show.
+func TestOldTemporal(t *testing.T) {
+	db := testserver.MariaDB(t, testserver.Args("--mysql56-temporal-format=OFF"))
+	var lines []matrix
+	for _, m := range times() {
+		if !strings.Contains(m.column, "(") {
+			lines = append(lines, m)
+		}
+	}
+	writeMatrix(t, db, "FULL", lines)
+	r := newLogReader(db.Flavor, noCatalog)
+	r.dir(t, db)
+	for n := range lines {
+		compareLine(t, r, "FULL.t"+itoa(n), &lines[n])
+	}
+	run(t, db.Conn(t), "CREATE TABLE FULL.f (v TIME(3))", "FLUSH BINARY LOGS", "INSERT INTO FULL.f VALUES ('01:02:03.456')")
+	files, err := filepath.Glob(filepath.Join(db.BinlogDir(), "binlog.0*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = newLogReader(db.Flavor, catalogOf(t, db)).file(files[len(files)-1])
+	if !fault.HasCode(err, binlog.CodeUnsupported) || !strings.Contains(fault.Of(err).Hint, "mysql56_temporal_format") {
+		t.Errorf("%v", err)
+	}
 }
 
 // TestKeys reads primary keys of several columns, out of order and with

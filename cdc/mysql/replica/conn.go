@@ -79,7 +79,15 @@ func connect(ctx context.Context, t Target) (*Conn, error) {
 		}
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	return &Conn{c: c, sock: sock}, nil
+	conn := &Conn{c: c, sock: sock}
+	if err := sock.SetDeadline(time.Time{}); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	// The handshake names a collation that MariaDB does not know.
+	if _, err := conn.Query(ctx, "SET NAMES utf8mb4"); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return conn, nil
 }
 
 func isServerError(err error) bool {

@@ -23,6 +23,9 @@ type Hooks struct {
 	Drained func() error
 	// Limit is told, before more is read, how many bytes were; nil for no limit.
 	Limit func(bytes int) error
+	// ReadMax bounds one read, so that a low limit is kept from the start; 0 for
+	// no bound.
+	ReadMax int
 }
 
 // DumpOptions say what to ask of the server.

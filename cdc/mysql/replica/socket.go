@@ -48,6 +48,9 @@ func (s *socket) Read(p []byte) (int, error) {
 		}
 	}
 	s.debt = 0
+	if s.hooks.ReadMax > 0 {
+		p = p[:min(len(p), s.hooks.ReadMax)]
+	}
 	n, err := s.try(p)
 	if err == errWouldBlock {
 		if err := s.hooks.Drained(); err != nil {

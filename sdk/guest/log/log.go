@@ -1,6 +1,3 @@
-// Package log writes to the pipeline's log from a connector. Importing it makes
-// the module ask for the capability "log": its manifest must list it and the
-// step's configuration grant it, otherwise the module does not load.
 package log
 
 // Level is how grave a line is, with the numbers of log/slog.

@@ -1,8 +1,3 @@
-// Command stamp writes a connector's manifest into its module:
-//
-//	go run ./sdk/manifest/stamp dist/mask.wasm manifest.json
-//
-// The module is replaced in place. Go can't emit custom sections by itself.
 package main
 
 import (

@@ -1,0 +1,474 @@
+package assemble
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"github.com/cdcd-io/cdcd/cdc"
+	"github.com/cdcd-io/cdcd/cdc/cdctest"
+	"github.com/cdcd-io/cdcd/cdc/mysql/binlog"
+	"github.com/cdcd-io/cdcd/cdc/mysql/gtid"
+	"github.com/cdcd-io/cdcd/cdc/mysql/position"
+	"github.com/cdcd-io/cdcd/cdc/mysql/tables"
+	"github.com/cdcd-io/cdcd/internal/budget"
+	"github.com/cdcd-io/cdcd/internal/fault"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var le = binary.LittleEndian
+
+// script writes a log of raw events without checksums. TRUNCATE of a followed
+// table gives one row, which needs no table map.
+type script struct {
+	events [][]byte
+	starts []uint64
+	pos    uint64
+}
+
+func (s *script) add(typ binlog.EventType, flags uint16, body []byte) {
+	h := make([]byte, binlog.HeaderSize, binlog.HeaderSize+len(body))
+	s.starts = append(s.starts, s.pos)
+	s.pos += uint64(binlog.HeaderSize + len(body))
+	le.PutUint32(h, 1_700_000_000)
+	h[4] = byte(typ)
+	le.PutUint32(h[5:], 7)
+	le.PutUint32(h[9:], uint32(binlog.HeaderSize+len(body)))
+	le.PutUint32(h[13:], uint32(s.pos))
+	le.PutUint16(h[17:], flags)
+	s.events = append(s.events, append(h, body...))
+}
+
+func (s *script) query(text ...string) {
+	for _, sql := range text {
+		body := append(make([]byte, 8), 4, 0, 0, 0, 0) // thread, time, schema's length, error, status
+		s.add(binlog.QueryEvent, 0, append(append(body, "shop\x00"...), sql...))
+	}
+}
+
+// tx writes a transaction of n rows.
+func (s *script) tx(n int) {
+	s.query("BEGIN")
+	for range n {
+		s.query("TRUNCATE orders")
+	}
+	s.add(binlog.XIDEvent, 0, make([]byte, 8))
+}
+
+// at sets the offset of the next event.
+func (s *script) at(pos uint64) *script {
+	s.pos = pos
+	return s
+}
+
+// rig is an Assembler and what it emitted.
+type rig struct {
+	*Assembler
+	got []cdctest.Recorded
+	now time.Time
+}
+
+func newRig(t testing.TB, from *position.Position, tx string, change ...func(*Options)) *rig {
+	t.Helper()
+	filter, faults := tables.New([]string{"shop.orders"})
+	if faults != nil {
+		t.Fatal(faults)
+	}
+	r := &rig{now: time.Unix(1_700_000_000, 0)}
+	o := Options{Filter: filter, EventBytesMax: 1 << 20, KeepGTIDs: true,
+		Env: cdc.Env{Now: func() time.Time { return r.now }},
+		Emit: func(_ context.Context, b *cdc.Batch) error {
+			r.got = append(r.got, cdctest.Record(b))
+			b.Release()
+			return nil
+		}}
+	for _, f := range change {
+		f(&o)
+	}
+	r.Assembler = New(o)
+	r.Begin(from, tx)
+	return r
+}
+
+// feed gives events up to the first error.
+func (r *rig) feed(t testing.TB, events ...[]byte) error {
+	t.Helper()
+	for _, raw := range events {
+		if err := r.Event(t.Context(), raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *rig) flushed(t testing.TB) []cdctest.RecordedRow {
+	t.Helper()
+	if err := r.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return cdctest.Rows(r.got)
+}
+
+func begin() *position.Position {
+	return &position.Position{Flavor: gtid.MySQL, File: "binlog.000001", Pos: 4}
+}
+
+// TestAnyInterruption is the heart of the matter: however the reading of a log is
+// flushed and cut into connections, the same rows come, in the same parts.
+func TestAnyInterruption(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		s := (&script{}).at(4)
+		for range rapid.IntRange(1, 6).Draw(rt, "transactions") {
+			switch n := rapid.SampledFrom([]int{0, 1, 2, 30, 511, 512, 513, 1300}).Draw(rt, "rows"); {
+			case n == 2:
+				s.query("BEGIN", "TRUNCATE orders", "ROLLBACK")
+			default:
+				s.tx(n)
+			}
+		}
+		reference := newRig(t, begin(), "")
+		if err := reference.feed(t, s.events...); err != nil {
+			rt.Fatal(err)
+		}
+		want := reference.flushed(t)
+
+		// Places of a log are drawn, not chances of each event, or all would be
+		// spent on its beginning.
+		places := func(name string, most int) map[int]bool {
+			at := map[int]bool{}
+			for _, i := range rapid.SliceOfN(rapid.Uint32(), 0, most).Draw(rt, name) {
+				at[int(i*2654435761)%len(s.events)] = true // small numbers are drawn most: spread them
+			}
+			return at
+		}
+		// The connection is also lost while what was lost before is read again.
+		cuts := []map[int]bool{places("cuts", 6), places("cuts of the second reading", 6), places("cuts of the third", 6)}
+		flushes, reading := places("flushes", 20), make([]int, len(s.events))
+		r := newRig(t, begin(), "")
+		for i := 0; i < len(s.events); i++ {
+			if err := r.feed(t, s.events[i]); err != nil {
+				rt.Fatal(err)
+			}
+			if flushes[i] {
+				r.flushed(t)
+			}
+			if reading[i]++; reading[i] <= len(cuts) && cuts[reading[i]-1][i] {
+				from := r.Again()
+				for i = 0; i < len(s.events) && s.starts[i] < from.Pos; i++ {
+				}
+				i--
+			}
+		}
+		if d := cmp.Diff(want, r.flushed(t)); d != "" {
+			rt.Fatal(d)
+		}
+		for _, b := range r.got {
+			if len(b.Rows) > cdc.BatchRowsMax {
+				rt.Fatalf("a batch of %d rows", len(b.Rows))
+			}
+		}
+		if mine, theirs := r.Position().Encode(), reference.Position().Encode(); mine != theirs {
+			rt.Fatalf("reading ends at %s, not at %s", mine, theirs)
+		}
+	})
+}
+
+// TestParts: a transaction of 1,300 rows comes in parts whose positions stay.
+func TestParts(t *testing.T) {
+	s := (&script{}).at(4)
+	s.tx(3)
+	s.tx(1300)
+	s.tx(1)
+	r := newRig(t, begin(), "")
+	if err := r.feed(t, s.events...); err != nil {
+		t.Fatal(err)
+	}
+	r.flushed(t)
+	var shape [][3]int
+	for _, b := range r.got {
+		p, _ := position.Decode(b.Begin)
+		e, _ := position.Decode(b.End)
+		shape = append(shape, [3]int{len(b.Rows), int(p.Pos), int(e.Pos)})
+	}
+	a, c := int(s.starts[5]), int(s.starts[5+1302])
+	want := [][3]int{{3, 4, a}, {512, a, a}, {512, a, a}, {276, a, c}, {1, c, int(s.pos)}}
+	if d := cmp.Diff(want, shape); d != "" {
+		t.Fatal(d)
+	}
+}
+
+// TestBeyond4GiB: places that the log's 32 bits can't say.
+func TestBeyond4GiB(t *testing.T) {
+	start := uint64(math.MaxUint32 - 250)
+	s := (&script{}).at(start)
+	s.tx(20) // goes over the edge
+	s.tx(1)
+	s.tx(2)
+	from := begin()
+	from.Pos = start
+	r := newRig(t, from, "")
+	if err := r.feed(t, s.events[:25]...); err != nil {
+		t.Fatal(err)
+	}
+	r.flushed(t)
+	end, _ := position.Decode(r.got[0].End)
+	if end.Pos != s.starts[25] || end.Pos <= math.MaxUint32 || end.From != start || end.Dump() != uint32(start) {
+		t.Fatalf("end %+v, want %d from %d", end, s.starts[25], start)
+	}
+	// Another run is sent everything from before the edge, and hands out the rest.
+	again := newRig(t, end, "")
+	if err := again.feed(t, s.events...); err != nil {
+		t.Fatal(err)
+	}
+	rows := again.flushed(t)
+	if len(rows) != 2 || rows[0].Tx != fmt.Sprintf("binlog.000001:%d", s.starts[25]) {
+		t.Fatalf("rows %v", rows)
+	}
+	// The next file is a place that can be said again.
+	again.events(t, binlog.RotateEvent, append(le.AppendUint64(nil, 4), "binlog.000002"...))
+	if p := again.Position(); p.From != 0 || p.Pos != 4 || p.File != "binlog.000002" {
+		t.Errorf("after rotation %+v", p)
+	}
+}
+
+func (r *rig) events(t testing.TB, typ binlog.EventType, body []byte) {
+	t.Helper()
+	s := (&script{}).at(r.at.pos)
+	s.add(typ, 0, body)
+	if err := r.feed(t, s.events...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestStops(t *testing.T) {
+	for name, c := range map[string]struct {
+		code  string
+		write func(*script)
+	}{
+		"statement in a followed schema": {"statement_format", func(s *script) { s.query("UPDATE orders SET a = 1") }},
+		"statement elsewhere":            {"", func(s *script) { s.query("UPDATE other SET a = 1", "INSERT INTO x.orders VALUES (1)") }},
+		"function":                       {"statement_format", func(s *script) { s.query("SELECT `shop`.`f`(1)") }},
+		"incident":                       {"incident", func(s *script) { s.add(binlog.IncidentEvent, 0, []byte{1, 0, 4, 'l', 'o', 's', 't'}) }},
+		"unknown event":                  {"unknown_event", func(s *script) { s.add(99, 0, nil) }},
+		"partial rows of MariaDB":        {"unknown_event", func(s *script) { s.add(binlog.MariaPartialRowDataEvent, 0, make([]byte, 9)) }},
+		"unknown but ignorable":          {"", func(s *script) { s.add(99, binlog.FlagIgnorable, nil) }},
+		"partial update": {"partial_json_unsupported", func(s *script) {
+			s.query("BEGIN")
+			s.add(binlog.PartialUpdateRowsEvent, 0, make([]byte, 20))
+		}},
+		"rows of an unknown table": {"binlog_corrupt", func(s *script) {
+			s.query("BEGIN")
+			s.add(binlog.WriteRowsEvent, 0, []byte{1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1, 1, 0, 1})
+		}},
+		"rollback to behind rows": {"rollback_to_savepoint", func(s *script) { s.query("BEGIN", "SAVEPOINT a", "TRUNCATE orders", "ROLLBACK TO a") }},
+		"rollback to before no rows": {"", func(s *script) {
+			s.query("BEGIN", "TRUNCATE orders", "SAVEPOINT a", "INSERT INTO other VALUES (1)", "ROLLBACK TO a", "COMMIT")
+		}},
+		"rollback to an unknown name": {"rollback_to_savepoint", func(s *script) { s.query("BEGIN", "TRUNCATE orders", "ROLLBACK TO a") }},
+		"prepared with rows": {"xa_unsupported", func(s *script) {
+			s.query("XA START 'a'", "TRUNCATE orders")
+			s.add(binlog.XAPrepareEvent, 0, make([]byte, 13))
+		}},
+		"prepared without rows": {"", func(s *script) { s.query("XA START 'a'"); s.add(binlog.XAPrepareEvent, 0, make([]byte, 13)) }},
+		"one phase": {"", func(s *script) {
+			s.query("XA START 'a'", "TRUNCATE orders")
+			s.add(binlog.XAPrepareEvent, 0, append([]byte{1}, make([]byte, 12)...))
+		}},
+		"large under XA": {"xa_unsupported", func(s *script) {
+			s.query("XA START 'a'")
+			for range 600 {
+				s.query("TRUNCATE orders")
+			}
+		}},
+		"cut off": {"", func(s *script) {
+			s.query("BEGIN", "TRUNCATE orders")
+			s.add(binlog.AnonymousGTIDEvent, 0, make([]byte, 25))
+		}},
+		"cut off after parts went out": {"transaction_cut", func(s *script) {
+			s.query("BEGIN")
+			for range 600 {
+				s.query("TRUNCATE orders")
+			}
+			s.add(binlog.AnonymousGTIDEvent, 0, make([]byte, 25))
+		}},
+		"rolled back after parts": {"transaction_cut", func(s *script) {
+			s.query("BEGIN")
+			for range 600 {
+				s.query("TRUNCATE orders")
+			}
+			s.query("ROLLBACK")
+		}},
+		"load data in statement format": {"statement_format", func(s *script) {
+			s.add(binlog.ExecuteLoadQueryEvent, 0, append(append(make([]byte, 8), 4, 0, 0, 0, 0), "shop\x00x"...))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := (&script{}).at(4)
+			c.write(s)
+			err := newRig(t, begin(), "").feed(t, s.events...)
+			switch {
+			case c.code == "" && err != nil:
+				t.Error(err)
+			case c.code != "" && (!fault.HasCode(err, c.code) || fault.Of(err).Hint == "" || fault.Of(err).Path == ""):
+				t.Errorf("%v, %s was due", err, c.code)
+			}
+		})
+	}
+}
+
+// TestPositionOnly: a position without rows is told about once a second, with
+// rotations and heartbeats at once, and never while a transaction is looked for.
+func TestPositionOnly(t *testing.T) {
+	s := (&script{}).at(4)
+	s.tx(0)
+	s.tx(0)
+	s.tx(1)
+	r := newRig(t, begin(), "")
+	if err := r.feed(t, s.events[:2]...); err != nil {
+		t.Fatal(err)
+	}
+	if r.flushed(t); len(r.got) != 0 {
+		t.Fatalf("told after no time: %v", r.got)
+	}
+	r.now = r.now.Add(idleInterval)
+	if r.flushed(t); len(r.got) != 1 || r.got[0].Begin != r.got[0].End || len(r.got[0].Rows) != 0 {
+		t.Fatalf("after a second: %+v", r.got)
+	}
+	if r.flushed(t); len(r.got) != 1 {
+		t.Fatal("told twice")
+	}
+	if err := r.feed(t, s.events[2:4]...); err != nil {
+		t.Fatal(err)
+	}
+	r.events(t, binlog.HeartbeatEvent, []byte("binlog.000001"))
+	if len(r.got) != 2 {
+		t.Fatal("not told with a heartbeat")
+	}
+	r.events(t, binlog.RotateEvent, append(le.AppendUint64(nil, 4), "binlog.000002"...))
+	if len(r.got) != 3 {
+		t.Fatal("not told with a rotation")
+	}
+
+	looking := newRig(t, begin(), fmt.Sprintf("binlog.000001:%d", s.starts[4]))
+	if err := looking.feed(t, s.events[:4]...); err != nil {
+		t.Fatal(err)
+	}
+	looking.now = looking.now.Add(time.Hour)
+	if looking.flushed(t); len(looking.got) != 0 {
+		t.Fatalf("told on the way: %v", looking.got)
+	}
+	if err := looking.feed(t, s.events[4:]...); err != nil {
+		t.Fatal(err)
+	}
+	if rows := looking.flushed(t); len(rows) != 1 || looking.Waiting() != "" {
+		t.Fatalf("rows %v", rows)
+	}
+}
+
+// TestNeverComes: a transaction behind the one that is looked for, or the end.
+func TestNeverComes(t *testing.T) {
+	s := (&script{}).at(4)
+	s.tx(1)
+	s.tx(1)
+	between := fmt.Sprintf("binlog.000001:%d", s.starts[3]-1)
+	if err := newRig(t, begin(), between).feed(t, s.events...); !fault.HasCode(err, "source_behind") {
+		t.Errorf("a later one came: %v", err)
+	}
+	r := newRig(t, begin(), "binlog.000009:4")
+	if err := r.feed(t, s.events...); err != nil {
+		t.Fatal(err)
+	}
+	hb := (&script{}).at(s.pos)
+	hb.add(binlog.HeartbeatEvent, 0, []byte("binlog.000001"))
+	if err := r.feed(t, hb.events...); !fault.HasCode(err, "source_behind") {
+		t.Errorf("the end: %v", err)
+	}
+}
+
+// TestMariaDBWithoutEnds: since 11.4 only the last event of a group says where
+// it ends.
+func TestMariaDBWithoutEnds(t *testing.T) {
+	s := (&script{}).at(400)
+	gtidEvent := append(le.AppendUint32(le.AppendUint64(nil, 55), 0), 0, 0, 0, 0, 0, 0, 0)
+	for range 2 {
+		s.add(binlog.MariaGTIDEvent, 0, gtidEvent)
+		s.query("TRUNCATE orders", "TRUNCATE orders")
+		s.add(binlog.XIDEvent, 0, make([]byte, 8))
+		gtidEvent[0]++
+	}
+	for i, raw := range s.events {
+		if i%4 != 3 {
+			le.PutUint32(raw[13:], 0)
+		}
+	}
+	from := &position.Position{Flavor: gtid.MariaDB, File: "binlog.000001", Pos: 400, GTIDs: gtid.New(gtid.MariaDB)}
+	r := newRig(t, from, "")
+	if err := r.feed(t, s.events...); err != nil {
+		t.Fatal(err)
+	}
+	rows := r.flushed(t)
+	end, _ := position.Decode(r.got[0].End)
+	if len(rows) != 4 || rows[0].Tx != "0-7-55" || rows[3].RowsTotal != 2 || end.Pos != s.pos || end.GTIDs.String() != "0-7-56" {
+		t.Fatalf("rows %v, end %s", rows, r.got[0].End)
+	}
+}
+
+// TestBudget: emit waits for bytes, and ctx ends the wait.
+func TestBudget(t *testing.T) {
+	share := budget.New(1).Share(300)
+	var held []*cdc.Batch
+	r := newRig(t, begin(), "", func(o *Options) {
+		o.Env.Share = share
+		o.Emit = func(_ context.Context, b *cdc.Batch) error {
+			held = append(held, b)
+			return nil
+		}
+	})
+	s := (&script{}).at(4)
+	s.tx(1)
+	s.tx(1)
+	if err := r.feed(t, s.events[:3]...); err != nil {
+		t.Fatal(err)
+	}
+	r.flushed(t)
+	if len(held) != 1 || share.Used() != int64(held[0].Size()) {
+		t.Fatalf("%d batches hold %d bytes", len(held), share.Used())
+	}
+	if err := r.feed(t, s.events[3:]...); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := r.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("%v with the budget used up", err)
+	}
+	held[0].Release()
+	if share.Used() != 0 {
+		t.Fatalf("%d bytes after release", share.Used())
+	}
+}
+
+// TestSchemasMax: definitions without end are refused.
+func TestSchemasMax(t *testing.T) {
+	r := newRig(t, begin(), "")
+	for i := range schemasMax {
+		if _, err := r.tables.named(tables.Name{DB: "shop", Table: fmt.Sprint(i)}); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	if _, err := r.tables.named(tables.Name{DB: "shop", Table: "more"}); !fault.HasCode(err, "too_many_schemas") {
+		t.Fatal(err)
+	}
+	if _, err := r.tables.named(tables.Name{DB: "shop", Table: "7"}); err != nil {
+		t.Fatalf("one that is known: %v", err)
+	}
+}
