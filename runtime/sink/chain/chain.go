@@ -156,6 +156,7 @@ func (c *Chain) breakOff(why error) {
 	}
 	c.run.open = false
 	signal(c.wake)
+	signal(c.space)
 }
 
 // Publish implements sink.Sink. A fault of class Poison names a message that
@@ -169,12 +170,26 @@ func (c *Chain) Publish(ctx context.Context, g *sink.Group) error {
 		if done || err != nil {
 			return err
 		}
+		if c.brokenIdle() {
+			if err := c.recover(ctx); err != nil {
+				return err
+			}
+			continue
+		}
 		select {
 		case <-c.space:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// brokenIdle reports whether the stream must be read again while no group waits
+// for its confirmation: nobody calls Wait then, and Publish has to mend it.
+func (c *Chain) brokenIdle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.broken != nil && c.dead == nil && len(c.queue) == 0
 }
 
 // tryPublish sends the group if the window has room for it, nothing is broken,
