@@ -102,13 +102,12 @@ func (c *Chain) sendEntry(e entry, alone bool) {
 		}
 		c.encode(e.group, &e.group.Messages[i], now)
 		w.out.Number++
-		w.out.Last = alone && i == n-1
+		if w.out.Last = alone && i == n-1; w.out.Last {
+			c.closeRun() // before the answer can come
+		}
 		if err := c.log.Send(&w.out); err != nil {
 			c.fail(err)
 			return
-		}
-		if w.out.Last {
-			c.closeRun()
 		}
 	}
 	c.mu.Lock()
