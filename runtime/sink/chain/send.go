@@ -103,7 +103,7 @@ func (c *Chain) sendEntry(e entry, alone bool) {
 		c.encode(e.group, &e.group.Messages[i], now)
 		w.out.Number++
 		if w.out.Last = alone && i == n-1; w.out.Last {
-			c.closeRun() // before the broker can answer that the run has ended
+			c.closeRun() // before the answer can come
 		}
 		if err := c.log.Send(&w.out); err != nil {
 			c.fail(err)

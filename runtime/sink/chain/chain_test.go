@@ -1,0 +1,125 @@
+package chain_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/runtime/sink"
+	"github.com/cdcd-io/cdcd/runtime/sink/chain"
+	"github.com/cdcd-io/cdcd/runtime/sink/sinktest"
+	"github.com/cdcd-io/cdcd/sdk"
+)
+
+// instant is a broker whose answers come before Send has returned.
+type instant struct {
+	*line
+	reads int
+}
+
+func newInstant() *instant {
+	return &instant{line: &line{b: newBroker(1, faults{}), writer: "w"}}
+}
+
+func (l *instant) Send(m *chain.Outgoing) error {
+	l.b.take(packet{out: *m, writer: l.writer, answer: func(a chain.Ack, _ error) { l.notify(a) }})
+	return nil
+}
+
+func (l *instant) End(run, sent uint64) error {
+	l.b.take(packet{out: chain.Outgoing{Run: run, Number: sent + 1}, end: true, writer: l.writer,
+		answer: func(a chain.Ack, _ error) { l.notify(a) }})
+	return nil
+}
+
+func (l *instant) Put(_ context.Context, m *chain.Outgoing) error {
+	var failed error
+	l.b.take(packet{out: *m, answer: func(_ chain.Ack, err error) { failed = err }})
+	return failed
+}
+
+func (l *instant) State(ctx context.Context) (chain.State, error) {
+	l.reads++
+	n := uint64(len(l.b.log))
+	return chain.State{Created: l.b.created, FirstSeq: 1, LastSeq: n, Messages: n}, nil
+}
+
+func config() chain.Config {
+	return chain.Config{Pipeline: "p", Stream: "S", Control: "cdc.p._cdcd", Fingerprint: "f", Now: time.Now}
+}
+
+func start(context.Context) (sdk.Position, error) { return "p0", nil }
+
+func TestAnswersMayComeBeforeSendReturns(t *testing.T) {
+	l := newInstant()
+	c := chain.New(config(), l)
+	defer c.Close(t.Context())
+	f := &sinktest.Feed{Subject: "cdc.p.d.t", Control: "cdc.p._cdcd"}
+	r := &sinktest.Run{Feed: f, Groups: 300}
+	if err := r.Do(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if l.reads != 1 {
+		t.Errorf("the stream was read %d times without need", l.reads-1)
+	}
+}
+
+func TestHeadersOfAConnectorCannotTouchTheProtocol(t *testing.T) {
+	l := newInstant()
+	c := chain.New(config(), l)
+	defer c.Close(t.Context())
+	if _, err := c.Claim(t.Context(), sink.Hint{}, start); err != nil {
+		t.Fatal(err)
+	}
+	for _, lines := range []string{"Nats-Rollup: all\n", "nats-expected-last-sequence: 0\n", "CDC-Seq: 1\n", "no colon\n", ": x\n", "a b: x\n"} {
+		g := &sink.Group{Base: "p0", Messages: []sink.Message{{Subject: "s", Headers: []byte("Fine: yes\n" + lines)}}}
+		if err := c.Publish(t.Context(), g); !fault.HasCode(err, sink.CodeHeaderReserved) || fault.Of(err).Class != fault.Poison {
+			t.Errorf("%q: %v", lines, err)
+		}
+	}
+	if n := len(l.b.log); n != 1 {
+		t.Errorf("%d messages were sent beside the marker", n-1)
+	}
+}
+
+func TestEveryThousandthMessageHasItsBase(t *testing.T) {
+	l := newInstant()
+	c := chain.New(config(), l)
+	defer c.Close(t.Context())
+	f := &sinktest.Feed{Subject: "cdc.p.d.t", Control: "cdc.p._cdcd"}
+	r := &sinktest.Run{Feed: f, Groups: 300}
+	if err := r.Do(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	gap := 0
+	for i, m := range l.b.log {
+		base, seq := m.heads["Cdc-Base"], m.heads["Cdc-Base-Seq"]
+		if (base == "") == (seq == "") {
+			t.Fatalf("message %d has the base %q and the base's sequence %q", i+1, base, seq)
+		}
+		if gap++; base != "" {
+			gap = 0
+		}
+		if gap >= 1000 {
+			t.Fatalf("message %d: none of the 1,000 before it has a base", i+1)
+		}
+		if (m.heads["Cdc-Fingerprint"] != "") != (base != "") || m.heads["Cdc-Epoch"] == "" {
+			t.Fatalf("message %d: %v", i+1, m.heads)
+		}
+		if (m.heads["Cdc-Kind"] == "") != strings.HasSuffix(m.subject, ".t") {
+			t.Fatalf("message %d goes to %s: %v", i+1, m.subject, m.heads)
+		}
+	}
+}
+
+func TestBadTokens(t *testing.T) {
+	for _, token := range []string{"x", "1:2:3", "1:2:3:x", "1:2:3:4:5", "1:-2:3:4"} {
+		c := chain.New(config(), newInstant())
+		_, err := c.Claim(t.Context(), sink.Hint{Token: token, Position: "p", Exact: true}, start)
+		if !fault.HasCode(err, "bad_token") {
+			t.Errorf("%q: %v", token, err)
+		}
+	}
+}
