@@ -111,7 +111,7 @@ func torture(t *testing.T, r *rig, kills int, seed uint64, servers bool, masked 
 		time.Sleep(time.Second)
 	})
 	r.kill()
-	r.catchUp(5 * time.Minute)
+	r.catchUp(time.Minute + time.Duration(kills)*time.Second)
 	report := r.judge(w, masked)
 	t.Logf("%d kills, workload %+v, stream: %d messages, %d rows, %d transactions, %+v",
 		kills, w.Stats(), report.Messages, report.Rows, report.Transactions, report.Counts)

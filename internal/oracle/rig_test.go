@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -159,8 +160,12 @@ func (r *rig) catchUp(timeout time.Duration) {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.t.Context(), timeout)
 	defer cancel()
-	if err := r.command(ctx, "run", r.config, "--until", "caught-up").Run(); err != nil {
-		r.t.Fatalf("cdcd run --until caught-up: %v", err)
+	cmd := r.command(ctx, "run", r.config, "--until", "caught-up")
+	// One that is stuck says where: SIGQUIT prints its goroutines.
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGQUIT) }
+	cmd.WaitDelay = 10 * time.Second
+	if err := cmd.Run(); err != nil {
+		r.t.Fatalf("cdcd run --until caught-up: %v; context: %v", err, ctx.Err())
 	}
 }
 
@@ -220,6 +225,9 @@ func (r *rig) tail() string {
 	if err != nil {
 		return err.Error()
 	}
-	lines := bytes.Split(all, []byte("\n"))
-	return string(bytes.Join(lines[max(0, len(lines)-60):], []byte("\n")))
+	// A status comes each second; goroutines are worth more lines.
+	lines := slices.DeleteFunc(bytes.Split(all, []byte("\n")), func(line []byte) bool {
+		return bytes.HasPrefix(line, []byte(`{"event":"status"`))
+	})
+	return string(bytes.Join(lines[max(0, len(lines)-400):], []byte("\n")))
 }

@@ -103,12 +103,12 @@ func (c *Chain) sendEntry(e entry, alone bool) {
 		c.encode(e.group, &e.group.Messages[i], now)
 		w.out.Number++
 		w.out.Last = alone && i == n-1
+		if w.out.Last {
+			c.closeRun() // before it is sent: the answer may be here before Send returns
+		}
 		if err := c.log.Send(&w.out); err != nil {
 			c.fail(err)
 			return
-		}
-		if w.out.Last {
-			c.closeRun()
 		}
 	}
 	c.mu.Lock()
