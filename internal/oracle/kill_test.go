@@ -68,8 +68,9 @@ func TestKill(t *testing.T) {
 			if !c.embedded {
 				broker = testserver.NATS(t)
 			}
-			n := kills(t)
-			report := torture(t, newRig(t, db, broker, c.steps), n, uint64(i), c.servers, c.masked)
+			n, r := kills(t), newRig(t, db, broker, c.steps)
+			r.outages = c.servers
+			report := torture(t, r, n, uint64(i), c.servers, c.masked)
 			total.Kills += n
 			total.Messages += report.Messages
 			total.Lost += report.Lost
