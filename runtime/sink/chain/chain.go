@@ -170,7 +170,11 @@ func (c *Chain) Publish(ctx context.Context, g *sink.Group) error {
 		if done || err != nil {
 			return err
 		}
+<<<<<<< HEAD
 		if c.brokenIdle() {
+=======
+		if c.idleAndBroken() {
+>>>>>>> bench
 			if err := c.recover(ctx); err != nil {
 				return err
 			}
@@ -210,6 +214,14 @@ func (c *Chain) tryPublish(ctx context.Context, g *sink.Group, waited bool) (boo
 	}
 	signal(c.wake)
 	return true, nil
+}
+
+// idleAndBroken reports whether the stream must be read again while nothing is
+// outstanding. Nobody waits then, so Publish has to do it.
+func (c *Chain) idleAndBroken() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.broken != nil && c.dead == nil && len(c.queue) == 0
 }
 
 func (c *Chain) enqueue(g *sink.Group) (entry, bool, error) {
