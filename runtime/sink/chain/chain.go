@@ -156,7 +156,6 @@ func (c *Chain) breakOff(why error) {
 	}
 	c.run.open = false
 	signal(c.wake)
-	signal(c.space)
 }
 
 // Publish implements sink.Sink. A fault of class Poison names a message that
@@ -170,30 +169,12 @@ func (c *Chain) Publish(ctx context.Context, g *sink.Group) error {
 		if done || err != nil {
 			return err
 		}
-<<<<<<< HEAD
-		if c.brokenIdle() {
-=======
-		if c.idleAndBroken() {
->>>>>>> bench
-			if err := c.recover(ctx); err != nil {
-				return err
-			}
-			continue
-		}
 		select {
 		case <-c.space:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
-}
-
-// brokenIdle reports whether the stream must be read again while no group waits
-// for its confirmation: nobody calls Wait then, and Publish has to mend it.
-func (c *Chain) brokenIdle() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.broken != nil && c.dead == nil && len(c.queue) == 0
 }
 
 // tryPublish sends the group if the window has room for it, nothing is broken,
@@ -214,14 +195,6 @@ func (c *Chain) tryPublish(ctx context.Context, g *sink.Group, waited bool) (boo
 	}
 	signal(c.wake)
 	return true, nil
-}
-
-// idleAndBroken reports whether the stream must be read again while nothing is
-// outstanding. Nobody waits then, so Publish has to do it.
-func (c *Chain) idleAndBroken() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.broken != nil && c.dead == nil && len(c.queue) == 0
 }
 
 func (c *Chain) enqueue(g *sink.Group) (entry, bool, error) {

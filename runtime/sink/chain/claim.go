@@ -108,16 +108,6 @@ func (c *Chain) recover(ctx context.Context) error {
 	defer c.send.give()
 	c.mu.Lock()
 	cause := c.broken
-<<<<<<< HEAD
-	if cause == nil { // Publish or Wait has mended it meanwhile
-		c.mu.Unlock()
-		return nil
-=======
-	if cause == nil {
-		c.mu.Unlock()
-		return nil // mended while this one waited for its turn
->>>>>>> bench
-	}
 	c.run.id++ // what is answered from here on is read from the stream
 	c.mu.Unlock()
 	c.cfg.Log.Warn("reading the stream again", "stream", c.cfg.Stream, "cause", cause)

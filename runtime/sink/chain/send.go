@@ -102,14 +102,8 @@ func (c *Chain) sendEntry(e entry, alone bool) {
 		}
 		c.encode(e.group, &e.group.Messages[i], now)
 		w.out.Number++
-<<<<<<< HEAD
 		if w.out.Last = alone && i == n-1; w.out.Last {
 			c.closeRun() // before the answer can come
-=======
-		w.out.Last = alone && i == n-1
-		if w.out.Last {
-			c.closeRun() // before it is sent: the answer may be here before Send returns
->>>>>>> bench
 		}
 		if err := c.log.Send(&w.out); err != nil {
 			c.fail(err)
