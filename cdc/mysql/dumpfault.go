@@ -38,7 +38,7 @@ func (s *Source) dumpFault(err error) error {
 	}
 	switch {
 	case has("could not find first log file name", "purged", "could not find gtid state requested",
-		"could not find the gtid state", "fatal error 1236 from master when reading data from binary log"):
+		"could not find the gtid state"):
 		return f("position_purged", "the server has deleted the log at which reading must go on: take a new snapshot of the followed tables "+
 			"or begin anew with start: earliest, and keep logs longer (binlog_expire_logs_seconds)")
 	case has("same server_uuid/server_id", "same server_id", "same server_uuid"):

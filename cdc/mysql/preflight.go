@@ -73,7 +73,7 @@ func (s *Source) checkLog(ctx context.Context, v *server) error {
 			"the log holds parts of JSON documents instead of whole ones")
 	}
 	if s.config.Mode == modeGTID && v.flavor == gtid.MySQL && !strings.EqualFold(v.mode, "ON") {
-		refuse("gtid_off", "switch gtid_mode to ON on the server, or write mode: auto", "mode: gtid, but gtid_mode is %s", v.mode)
+		refuse("gtid_off", "switch gtid_mode to ON on the server, or write mode: auto", "mode: gtid, but gtid_mode is %q", v.mode)
 	}
 	if s.env.Log != nil {
 		for name, w := range map[string]struct{ want, why string }{

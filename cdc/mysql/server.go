@@ -23,7 +23,7 @@ type server struct {
 }
 
 // open connects and looks who is there. Faults: server_unreachable,
-// access_denied, mode_unavailable, server_differs.
+// access_denied, server_refused.
 func (s *Source) open(ctx context.Context) (*server, error) {
 	conn, err := replica.Connect(ctx, s.target)
 	if err != nil {
@@ -39,19 +39,17 @@ func (s *Source) open(ctx context.Context) (*server, error) {
 	return v, nil
 }
 
-func (v *server) identify(ctx context.Context, mode string) (err error) {
+func (v *server) identify(ctx context.Context, mode string) error {
+	vars, err := v.variables(ctx, "server_id", "server_uuid", "gtid_mode")
+	if err != nil {
+		return err
+	}
 	if v.flavor == gtid.MariaDB {
-		v.uuid, err = v.conn.Value(ctx, "SELECT @@global.server_id")
-		v.gtids = mode != modeFile
-		return err
+		v.uuid, v.gtids = vars["server_id"], mode != modeFile
+		return nil
 	}
-	if v.uuid, err = v.conn.Value(ctx, "SELECT @@global.server_uuid"); err != nil {
-		return err
-	}
-	if v.mode, err = v.conn.Value(ctx, "SELECT @@global.gtid_mode"); err != nil {
-		return err
-	}
-	v.gtids = mode == modeGTID || mode == modeAuto && strings.EqualFold(v.mode, "ON")
+	v.uuid, v.mode = strings.ToLower(vars["server_uuid"]), vars["gtid_mode"]
+	v.gtids = mode == modeGTID || mode == modeAuto && v.mode == "ON"
 	return nil
 }
 
@@ -76,8 +74,10 @@ func (s *Source) sqlFault(err error) error {
 		return err
 	case isDenied(err):
 		return s.grantFault(err)
+	case mendable(err):
+		return fault.New(fault.Environment, "server_unreachable", s.target.Addr, "see the server's log", "%w", err)
 	}
-	return fault.New(fault.Environment, "server_unreachable", s.target.Addr, "see the server's message", "%w", err)
+	return fault.New(fault.Environment, "server_refused", s.target.Addr, "see the server's message", "%w", err)
 }
 
 // isDenied reports whether the server missed a privilege.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cdcd-io/cdcd/cdc"
 	"github.com/cdcd-io/cdcd/cdc/cdctest"
+	"github.com/cdcd-io/cdcd/cdc/mysql/position"
 	"github.com/cdcd-io/cdcd/internal/fault"
 	"github.com/cdcd-io/cdcd/internal/testserver"
 	"github.com/cdcd-io/cdcd/internal/unit"
@@ -340,5 +341,82 @@ func TestPromptly(t *testing.T) {
 		if best > time.Second {
 			t.Errorf("the fastest of ten took %v", best)
 		}
+	})
+}
+
+// TestInitial: the ways to say where a new pipeline begins.
+func TestInitial(t *testing.T) {
+	modes(t, func(t *testing.T, db *testserver.DB, mode string) {
+		prepare(t, db)
+		db.Exec(t, insert(1, 1))
+		at := func(where string) *Source {
+			return open(t, db, with(mode), func(c *Config, _ *cdc.Env) { c.Start = where })
+		}
+		latest, err := at(startLatest).Initial(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := position.Decode(latest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		starts := []string{startLatest, p.Place()}
+		if p.GTIDs != nil {
+			starts = append(starts, p.GTIDs.String())
+		}
+		db.Exec(t, insert(2, 1))
+		if got := readAll(t, at(startEarliest)); len(got) != 2 {
+			t.Errorf("earliest: %v", texts(got))
+		}
+		for _, where := range starts[1:] {
+			if got := readAll(t, at(where)); len(got) != 1 || !strings.Contains(got[0].Text, "id=2") {
+				t.Errorf("%s: %v", where, texts(got))
+			}
+		}
+		s := start(t, at(startLatest), cdc.Start{Base: latest})
+		s.awaitRows(t, 1)
+	})
+}
+
+// TestServerDown: Run waits for a server that is not there, says so, and ends
+// with its context.
+func TestServerDown(t *testing.T) {
+	db := testserver.MySQL(t)
+	prepare(t, db)
+	src := open(t, db)
+	from := initial(t, src)
+	db.Stop()
+	s := start(t, src, from)
+	for deadline := time.Now().Add(20 * time.Second); src.Status().Reconnects < 3; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%+v", src.Status())
+		}
+	}
+	if st := src.Status(); st.Reason == "" || st.State != cdc.StateWaiting && st.State != cdc.StateConnecting {
+		t.Errorf("%+v", st)
+	}
+	began := time.Now()
+	s.stop()
+	if _, err := s.snapshot(); !errors.Is(err, context.Canceled) || time.Since(began) > 2*time.Second {
+		t.Errorf("%v after %v", err, time.Since(began))
+	}
+	if st := src.Status(); st.State != cdc.StateStopped {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestFollowsServer: a server that comes back is read on.
+func TestFollowsServer(t *testing.T) {
+	testserver.Each(t, func(t *testing.T, db *testserver.DB) {
+		prepare(t, db)
+		src := open(t, db)
+		from := initial(t, src)
+		db.Stop()
+		s := start(t, src, from)
+		if err := db.Start(); err != nil {
+			t.Fatal(err)
+		}
+		db.Exec(t, insert(1, 1))
+		s.awaitRows(t, 1)
 	})
 }

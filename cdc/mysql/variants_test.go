@@ -164,3 +164,65 @@ func TestTLS(t *testing.T) {
 
 // errDone ends a Run from within emit.
 var errDone = errors.New("done")
+
+// TestAllocations: what is allocated is allocated for batches and transactions.
+func TestAllocations(t *testing.T) {
+	testserver.Each(t, func(t *testing.T, db *testserver.DB) {
+		prepare(t, db)
+		const rows = 20_000
+		db.Exec(t, insert(0, rows/2), insert(rows, rows/2))
+		src := open(t, db)
+		from := initial(t, src)
+		n := testing.AllocsPerRun(3, func() {
+			got := 0
+			err := src.Run(t.Context(), from, func(_ context.Context, b *cdc.Batch) error {
+				got += b.Rows()
+				b.Release()
+				if got == rows {
+					return errDone
+				}
+				return nil
+			})
+			if err != errDone {
+				t.Fatal(err)
+			}
+		})
+		if n > rows/10 {
+			t.Errorf("%v allocations for %d rows", n, rows)
+		}
+	})
+}
+
+// BenchmarkCatchUp reads 200,000 rows of 100 bytes from a server's log.
+func BenchmarkCatchUp(b *testing.B) {
+	for name, server := range map[string]func(testing.TB, ...testserver.Option) *testserver.DB{
+		"mysql": testserver.MySQL, "mariadb": testserver.MariaDB,
+	} {
+		b.Run(name, func(b *testing.B) {
+			db := server(b)
+			prepare(b, db)
+			const rows = 200_000
+			for i := 0; i < rows; i += 10_000 {
+				db.Exec(b, insert(i, 10_000))
+			}
+			src := open(b, db, func(c *Config, _ *cdc.Env) { c.DSN = unit.NewSecret(db.DSN() + "?tls=false") })
+			from := initial(b, src)
+			b.ReportAllocs()
+			for b.Loop() {
+				n := 0
+				err := src.Run(b.Context(), from, func(_ context.Context, batch *cdc.Batch) error {
+					n += batch.Rows()
+					batch.Release()
+					if n == rows {
+						return errDone
+					}
+					return nil
+				})
+				if err != errDone {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(rows*b.N)/b.Elapsed().Seconds(), "rows/s")
+		})
+	}
+}

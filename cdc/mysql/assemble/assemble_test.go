@@ -472,3 +472,14 @@ func TestSchemasMax(t *testing.T) {
 		t.Fatalf("one that is known: %v", err)
 	}
 }
+
+// TestEmitErrorStays: the pipeline's own fault comes back as it was.
+func TestEmitErrorStays(t *testing.T) {
+	own := fault.New(fault.Fatal, "own", "pipeline/step", "do", "it")
+	r := newRig(t, begin(), "", func(o *Options) { o.Emit = func(context.Context, *cdc.Batch) error { return own } })
+	s := (&script{}).at(4)
+	s.tx(600)
+	if err := r.feed(t, s.events...); err != error(own) {
+		t.Errorf("%v", err)
+	}
+}

@@ -2,6 +2,7 @@ package assemble
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/cdcd-io/cdcd/cdc"
@@ -69,6 +70,7 @@ type Assembler struct {
 	notThis uint64 // transactions of the first file that begin before it are done
 	sent    sent
 
+	refused  bool      // emit returned an error
 	logBytes int64     // since the last batch
 	told     uint64    // place.moved at the last batch
 	toldAt   time.Time // when that was
@@ -154,13 +156,14 @@ func (a *Assembler) Event(ctx context.Context, raw []byte) error {
 	return a.located(a.event(ctx, ev))
 }
 
-// located gives a fault of the decoder, which knows no file, its place.
+// located gives a fault of the decoder, which knows no file, its place. An error
+// of emit is the pipeline's and stays as it is.
 func (a *Assembler) located(err error) error {
 	if err == nil {
 		return nil
 	}
-	f := fault.Of(err)
-	if f.Err == err || f.Code == "unexpected" {
+	f, ok := errors.AsType[*fault.Fault](err)
+	if !ok || a.refused {
 		return err
 	}
 	c := *f
@@ -252,8 +255,12 @@ func (a *Assembler) emit(ctx context.Context) error {
 		}
 		batch.Held = held
 	}
-	a.stats.batch(b.Rows(), batch.End, batch.LogPos)
+	a.stats.batch(b.Rows(), batch)
 	a.b = a.pool.get()
 	a.logBytes, a.told, a.toldAt = 0, a.at.moved, batch.Read
-	return a.o.Emit(ctx, batch)
+	if err := a.o.Emit(ctx, batch); err != nil {
+		a.refused = true
+		return err
+	}
+	return nil
 }

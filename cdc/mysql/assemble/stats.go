@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cdcd-io/cdcd/cdc"
 	"github.com/cdcd-io/cdcd/sdk"
 )
 
@@ -36,11 +37,11 @@ func (s *stats) commit(micros int64) {
 	s.bytes, s.txs = 0, 0
 }
 
-func (s *stats) batch(rows int, end sdk.Position, place string) {
+func (s *stats) batch(rows int, b *cdc.Batch) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.s.Rows += uint64(rows)
-	s.s.Position, s.s.LogPos = end, place
+	s.s.Position, s.s.LogPos, s.s.Event = b.End, b.LogPos, b.Read
 }
 
 // seen notes that the server gave a sign of life.
