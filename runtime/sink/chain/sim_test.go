@@ -195,9 +195,9 @@ func TestSimulation(t *testing.T) {
 		{"four writers, tail lost", 4, faults{drop: 10, cut: 10, loseAck: 30, loseTail: 5, stale: 300, delayMaxMS: 20}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			seeds := uint64(60)
+			seeds := uint64(20)
 			if testing.Short() {
-				seeds = 10
+				seeds = 4
 			}
 			data, claims, lost := 0, 0, 0
 			for seed := range seeds {
