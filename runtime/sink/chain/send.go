@@ -135,7 +135,7 @@ func (c *Chain) inRun() (ok, began bool) {
 func (c *Chain) closeRun() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.run.open = false
+	c.run.open, c.run.end = false, c.w.seq
 }
 
 func (c *Chain) fail(err error) {
