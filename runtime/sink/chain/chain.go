@@ -170,12 +170,26 @@ func (c *Chain) Publish(ctx context.Context, g *sink.Group) error {
 		if done || err != nil {
 			return err
 		}
+		if c.idleAndBroken() {
+			if err := c.recover(ctx); err != nil {
+				return err
+			}
+			continue
+		}
 		select {
 		case <-c.space:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// idleAndBroken reports whether the stream must be read again while nothing is
+// outstanding. Nobody waits then, so Publish has to do it.
+func (c *Chain) idleAndBroken() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.broken != nil && c.dead == nil && len(c.queue) == 0
 }
 
 // tryPublish sends the group if the window has room for it, nothing is broken,
