@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -19,12 +21,16 @@ import (
 
 	"github.com/cdcd-io/cdcd/internal/testserver"
 	"github.com/cdcd-io/cdcd/runtime"
+	"github.com/cdcd-io/cdcd/runtime/config"
 	"github.com/cdcd-io/cdcd/runtime/pipeline"
 )
 
 // childConfig names the configuration that TestChild runs, as a process of its
 // own that a test can kill.
 const childConfig = "CDCD_TEST_CHILD_CONFIG"
+
+// childModule names the built connector, so that the child needn't build it.
+const childModule = "CDCD_TEST_CHILD_MODULE"
 
 // TestChild is not a test: it is the daemon that TestKilledDaemon starts.
 func TestChild(t *testing.T) {
@@ -36,10 +42,17 @@ func TestChild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := runtime.New(options(t, parse(t, string(text))))
+	o := options(t, parse(t, string(text)))
+	o.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	o.Module = func(config.Module) ([]byte, error) { return os.ReadFile(os.Getenv(childModule)) }
+	d, err := runtime.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
+	go func() { // not to outlive the test
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(1)
+	}()
 	ctx, stop := signal.NotifyContext(t.Context(), syscall.SIGTERM)
 	defer stop()
 	if err := d.Run(ctx); err != nil {
@@ -84,13 +97,23 @@ nats: {url: %q}
 		if err := os.WriteFile(path, []byte(yaml), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := mask(); err != nil {
+		module, err := mask()
+		if err != nil {
 			t.Fatal(err)
 		}
+		if err := os.WriteFile(path+".wasm", module, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		run(t, yaml, pipeline.CaughtUp) // the code cache is warm from here on
 		rng, written := rand.New(rand.NewPCG(7, 7)), 0
 		for range 6 {
-			child := startChild(t, path)
-			stop := time.Now().Add(time.Duration(300+rng.IntN(900)) * time.Millisecond)
+			child, nc := startChild(t, path), ns.Conn(t)
+			before, patience := lastSeq(t, nc), time.Now().Add(20*time.Second)
+			for lastSeq(t, nc) < before+20 && time.Now().Before(patience) { // it delivers
+				written = writeSome(t, db, rng, written)
+				time.Sleep(5 * time.Millisecond)
+			}
+			stop := time.Now().Add(time.Duration(rng.IntN(400)) * time.Millisecond)
 			for time.Now().Before(stop) {
 				written = writeSome(t, db, rng, written)
 				time.Sleep(5 * time.Millisecond)
@@ -100,17 +123,9 @@ nats: {url: %q}
 			}
 			_ = child.Wait() // it was killed
 		}
-		o := options(t, parse(t, yaml))
-		o.Until = pipeline.CaughtUp
-		d, err := runtime.New(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		run(t, yaml, pipeline.CaughtUp)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if err := d.Run(ctx); err != nil {
-			t.Fatal(err)
-		}
 		messages := readFrom(ctx, t, ns.Conn(t))
 		epochs := map[string]int{}
 		for _, m := range messages {
@@ -124,12 +139,34 @@ nats: {url: %q}
 	})
 }
 
+// run runs the daemon in this process until it has caught up.
+func run(t *testing.T, yaml string, until pipeline.Until) {
+	t.Helper()
+	o := options(t, parse(t, yaml))
+	o.Until = until
+	o.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
+	d, err := runtime.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := d.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if s := d.Status()[0]; s.State != string(pipeline.StateEnded) {
+		t.Fatalf("not caught up: %+v", s)
+	}
+}
+
 func startChild(t *testing.T, path string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestChild$", "-test.v")
-	cmd.Env = append(os.Environ(), childConfig+"="+path)
+	cmd.Env = append(os.Environ(), childConfig+"="+path, childModule+"="+path+".wasm")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if _, err := cmd.StdinPipe(); err != nil { // closed when this process ends
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -69,3 +69,17 @@ func readFrom(ctx context.Context, t *testing.T, nc *nats.Conn) []*nats.Msg {
 	}
 	return out
 }
+
+// lastSeq returns how far the stream SHOP reaches.
+func lastSeq(t *testing.T, nc *nats.Conn) uint64 {
+	t.Helper()
+	j, err := js.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := j.Stream(t.Context(), "SHOP")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.CachedInfo().State.LastSeq
+}

@@ -1,4 +1,3 @@
-// Package load fills a private MySQL with the rows that the benchmarks move.
 package load
 
 import (

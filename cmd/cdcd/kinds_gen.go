@@ -9,6 +9,7 @@ import (
 	"github.com/cdcd-io/cdcd/runtime/format"
 	formatjson "github.com/cdcd-io/cdcd/runtime/format/json"
 	"github.com/cdcd-io/cdcd/runtime/sink"
+	sinkfile "github.com/cdcd-io/cdcd/runtime/sink/file"
 	sinkjetstream "github.com/cdcd-io/cdcd/runtime/sink/jetstream"
 	sinkstdout "github.com/cdcd-io/cdcd/runtime/sink/stdout"
 )
@@ -24,6 +25,7 @@ func sources() []cdc.Kind {
 // sinks are the kinds of sink that this binary knows.
 func sinks() []sink.Kind {
 	return []sink.Kind{
+		sinkfile.Kind(),
 		sinkjetstream.Kind(),
 		sinkstdout.Kind(),
 	}

@@ -68,8 +68,9 @@ func TestKill(t *testing.T) {
 			if !c.embedded {
 				broker = testserver.NATS(t)
 			}
-			n := kills(t)
-			report := torture(t, newRig(t, db, broker, c.steps), n, uint64(i), c.servers, c.masked)
+			n, r := kills(t), newRig(t, db, broker, c.steps)
+			r.outages = c.servers
+			report := torture(t, r, n, uint64(i), c.servers, c.masked)
 			total.Kills += n
 			total.Messages += report.Messages
 			total.Lost += report.Lost
@@ -111,7 +112,7 @@ func torture(t *testing.T, r *rig, kills int, seed uint64, servers bool, masked 
 		time.Sleep(time.Second)
 	})
 	r.kill()
-	r.catchUp(5 * time.Minute)
+	r.catchUp(time.Minute + time.Duration(kills)*time.Second)
 	report := r.judge(w, masked)
 	t.Logf("%d kills, workload %+v, stream: %d messages, %d rows, %d transactions, %+v",
 		kills, w.Stats(), report.Messages, report.Rows, report.Transactions, report.Counts)

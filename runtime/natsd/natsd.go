@@ -219,9 +219,10 @@ func (n *NATS) check(ctx context.Context) error {
 	if !n.Embedded() {
 		where = n.cfg.URL
 	}
-	if v := nc.ConnectedServerVersion(); !atLeast(v, 2, 12) {
+	if v := nc.ConnectedServerVersion(); !atLeast(v, 2, 14) {
 		return fault.New(fault.Environment, CodeTooOld, where,
-			"update nats-server to 2.12 or newer; 2.15.2 is what cdcd is tested with", "the server is version %s", v)
+			"update nats-server to 2.14 or newer, which has the batches that delivery rests on; cdcd is tested with 2.15.2",
+			"the server is version %s", v)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

@@ -116,30 +116,29 @@ func TestDoubleCloseTakesNothingFromOthers(t *testing.T) {
 	if r, err := i.Close(t.Context()); err != nil || r.CodeBytesReleased == 0 || !r.Clean() {
 		t.Fatal(r, err)
 	}
-	if err := i.Transform(t.Context(), batchOf("x", "y"), &Result{}); !fault.HasCode(err, "step_closed") && !errors.Is(err, context.Canceled) {
+	if err := i.Transform(t.Context(), batchOf("x", "y"), &Result{}); !fault.HasCode(err, "step_closed") {
 		t.Fatal("a call after close:", err)
 	}
 	if s := h.Stats(); s.Modules != 0 {
 		t.Errorf("left %+v", s)
 	}
+	_, err = b.Instantiate(t.Context(), InstanceConfig{})
+	refusedFor(t, err, "step_closed", "module")
 }
 
 func TestCloseDuringCall(t *testing.T) {
 	i := labInstance(t, "")
 	done := make(chan error)
 	go func() { done <- i.Transform(t.Context(), batchOf("loop"), &Result{}) }()
-	for running := false; !running; time.Sleep(time.Millisecond) {
-		i.ctx.mu.Lock()
-		running = i.ctx.running
-		i.ctx.mu.Unlock()
+	for i.mu.TryLock() { // a call holds it
+		i.mu.Unlock()
+		time.Sleep(time.Millisecond)
 	}
 	r, err := i.Close(t.Context())
 	if err != nil || !r.Clean() {
 		t.Fatal(r, err)
 	}
-	if err := <-done; !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
+	refusedFor(t, <-done, "step_closed", "is closed")
 }
 
 func TestCancelDuringCall(t *testing.T) {

@@ -48,14 +48,14 @@ func (s *Step) pick(ctx context.Context, in *sdk.Batch, res *Result, all bool) e
 		return err
 	}
 	for _, row := range rows { // a new instance may not have seen them all
-		if _, err := s.inst.Schema(ctx, in.Row(int(row)).Schema()); err != nil {
+		if _, err := s.inst.Load().Schema(ctx, in.Row(int(row)).Schema()); err != nil {
 			return err
 		}
 	}
-	out := s.inst.schemas.outOf(in.Schemas())
+	out := s.inst.Load().schemas.outOf(in.Schemas())
 	same := len(out) == len(in.Schemas()) && &out[0] == &in.Schemas()[0]
 	if err := res.finish(in, out, same); err != nil {
-		return s.inst.violation(err.Error())
+		return s.inst.Load().violation(err.Error())
 	}
 	return nil
 }
@@ -65,16 +65,17 @@ func (p *picking) rows(ctx context.Context, rows []int32) error {
 	batch := p.extract(rows)
 	err := p.step.attempt(ctx, batch, &p.part)
 	p.total.Calls += p.part.Calls
+	p.total.Fuel += p.part.Fuel
 	if err == nil {
 		p.collect(rows)
 		return nil
 	}
-	if !fault.HasCode(err, codeTrap) {
+	if !blamesRows(err) {
 		return err
 	}
 	if len(rows) == 1 {
 		if p.crashes++; p.crashes > crashesMax {
-			return fault.New(fault.Fatal, "step_crashes", p.step.inst.config.path(),
+			return fault.New(fault.Fatal, "step_crashes", p.step.config.Instance.path(),
 				"report it to the connector's author and take the step out meanwhile",
 				"the connector crashed on more than %d rows of one batch: %w", crashesMax, err)
 		}

@@ -152,10 +152,10 @@ func TestStepGivesUpOnManyCrashes(t *testing.T) {
 }
 
 func TestStepTimeoutHalts(t *testing.T) {
-	s := labStep(t, StepConfig{Instance: InstanceConfig{Time: 100 * time.Millisecond}})
+	s := labStep(t, StepConfig{Instance: InstanceConfig{Time: 500 * time.Millisecond}})
 	var res Result
 	err := s.Process(t.Context(), batchOf("x", "loop"), &res)
-	refusedFor(t, err, codeTimeout, "did not return within 100ms")
+	refusedFor(t, err, codeTimeout, "did not return within 500ms")
 	if fault.Of(err).Class == fault.Poison || s.Restarts() != 1 {
 		t.Errorf("class %v, %d restarts", fault.Of(err).Class, s.Restarts())
 	}
@@ -232,7 +232,7 @@ func TestTransformAllocations(t *testing.T) {
 		}
 		ctx := t.Context()
 		n := testing.AllocsPerRun(50, func() { _ = i.Transform(ctx, in, &res) })
-		if n > 3 { // wazero's own: a goroutine and a channel that watch the call
+		if n > 0 {
 			t.Errorf("%s: %v allocations per batch", command, n)
 		}
 	}
@@ -273,5 +273,26 @@ func BenchmarkInstantiate(b *testing.B) {
 			b.Fatal(err)
 		}
 		_, _ = i.Close(b.Context())
+	}
+}
+
+// BenchmarkLoad compiles a Go guest, and takes it from the cache.
+func BenchmarkLoad(b *testing.B) {
+	module := goGuest(b, "lab")
+	for name, dir := range map[string]string{"compile": "", "cached": b.TempDir()} {
+		b.Run(name, func(b *testing.B) {
+			h, err := NewHost(Options{CacheDir: dir})
+			if err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				m, err := h.Load(b.Context(), module)
+				if err != nil {
+					b.Fatal(err)
+				}
+				_ = m.Close(b.Context())
+			}
+			_ = h.Close(b.Context())
+		})
 	}
 }

@@ -187,25 +187,21 @@ func wasiPoll(i *Instance, mem []byte, stack []uint64) {
 		stack[0] = errnoInval
 		return
 	}
-	earliest, files := ^uint64(0), false
+	var waits [subsMax]uint64 // 0 for files: they answer at once
+	earliest := ^uint64(0)
 	for k := range int(n) {
-		s := subs[subBytes*k:]
-		if s[subTag] != tagClock {
-			files = true
-			continue
+		if s := subs[subBytes*k:]; s[subTag] == tagClock {
+			waits[k] = i.clock.until(s)
 		}
-		earliest = min(earliest, i.clock.until(s))
-	}
-	if files {
-		earliest = 0
+		earliest = min(earliest, waits[k])
 	}
 	i.clock.pass(earliest)
 	count := uint32(0)
 	for k := range int(n) {
-		s := subs[subBytes*k:]
-		if s[subTag] == tagClock && i.clock.until(s) > 0 && (files || i.clock.wait(s) > earliest) {
+		if waits[k] > earliest {
 			continue
 		}
+		s := subs[subBytes*k:]
 		e := events[eventBytes*count : eventBytes*count+eventBytes]
 		clear(e)
 		copy(e[:8], s[:8])
@@ -218,12 +214,9 @@ func wasiPoll(i *Instance, mem []byte, stack []uint64) {
 	stack[0] = errnoSuccess
 }
 
-// wait returns a clock subscription's timeout as it stands there.
-func (c *virtualClock) wait(sub []byte) uint64 { return binary.LittleEndian.Uint64(sub[subTimeout:]) }
-
 // until returns how long a clock subscription has to wait from now, in nanoseconds.
 func (c *virtualClock) until(sub []byte) uint64 {
-	t := c.wait(sub)
+	t := binary.LittleEndian.Uint64(sub[subTimeout:])
 	if binary.LittleEndian.Uint16(sub[subFlags:])&flagAbsolute == 0 {
 		return t
 	}

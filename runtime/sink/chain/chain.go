@@ -91,6 +91,7 @@ func (t turn) give() { <-t }
 type run struct {
 	id    uint64
 	start uint64 // sequence of the stream before its first message
+	end   uint64 // sequence of its last message, once it is closed
 	open  bool   // more may be sent in it
 	sent  time.Time
 }
@@ -139,7 +140,7 @@ func (c *Chain) onAck(a Ack) {
 	switch {
 	case a.Err != nil:
 		c.breakOff(a.Err)
-	case a.Ended && (c.run.open || c.acked != c.w.seq):
+	case a.Ended && (c.run.open || c.acked != c.run.end):
 		c.breakOff(errEndedEarly)
 	case a.Ended:
 		signal(c.space) // the next run may begin
@@ -169,12 +170,26 @@ func (c *Chain) Publish(ctx context.Context, g *sink.Group) error {
 		if done || err != nil {
 			return err
 		}
+		if c.idleAndBroken() {
+			if err := c.recover(ctx); err != nil {
+				return err
+			}
+			continue
+		}
 		select {
 		case <-c.space:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// idleAndBroken reports whether the stream must be read again while nothing is
+// outstanding. Nobody waits then, so Publish has to do it.
+func (c *Chain) idleAndBroken() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.broken != nil && c.dead == nil && len(c.queue) == 0
 }
 
 // tryPublish sends the group if the window has room for it, nothing is broken,
@@ -325,7 +340,7 @@ func (c *Chain) endRun(ctx context.Context) error {
 	ending := c.run.open && c.cfg.Now().Sub(c.run.sent) >= endDelay
 	id := c.run.id
 	if ending {
-		c.run.open = false
+		c.run.open, c.run.end = false, c.w.seq
 	}
 	c.mu.Unlock()
 	if !ending {

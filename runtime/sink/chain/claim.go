@@ -108,6 +108,10 @@ func (c *Chain) recover(ctx context.Context) error {
 	defer c.send.give()
 	c.mu.Lock()
 	cause := c.broken
+	if cause == nil {
+		c.mu.Unlock()
+		return nil // mended while this one waited for its turn
+	}
 	c.run.id++ // what is answered from here on is read from the stream
 	c.mu.Unlock()
 	c.cfg.Log.Warn("reading the stream again", "stream", c.cfg.Stream, "cause", cause)

@@ -102,13 +102,12 @@ func (c *Chain) sendEntry(e entry, alone bool) {
 		}
 		c.encode(e.group, &e.group.Messages[i], now)
 		w.out.Number++
-		w.out.Last = alone && i == n-1
+		if w.out.Last = alone && i == n-1; w.out.Last {
+			c.closeRun() // before the answer can come
+		}
 		if err := c.log.Send(&w.out); err != nil {
 			c.fail(err)
 			return
-		}
-		if w.out.Last {
-			c.closeRun()
 		}
 	}
 	c.mu.Lock()
@@ -136,7 +135,7 @@ func (c *Chain) inRun() (ok, began bool) {
 func (c *Chain) closeRun() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.run.open = false
+	c.run.open, c.run.end = false, c.w.seq
 }
 
 func (c *Chain) fail(err error) {

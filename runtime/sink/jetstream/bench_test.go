@@ -2,7 +2,6 @@ package jetstream_test
 
 import (
 	"context"
-	"runtime"
 	"testing"
 	"time"
 
@@ -18,24 +17,7 @@ import (
 // messages of 430 B, embedded server on files, everything confirmed. Allocations
 // are the server's too, since it runs in the process.
 func BenchmarkPublish(b *testing.B) {
-	n, err := natsd.Start(b.Context(), natsd.Config{Dir: b.TempDir()})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer n.Close(context.Background())
-	nc, err := n.Connect(b.Context(), "bench")
-	if err != nil {
-		b.Fatal(err)
-	}
-	cfg := config()
-	s, err := js.Open(*cfg, sink.Env{Pipeline: pipeline, NATS: func(context.Context) (*nats.Conn, error) { return nc, nil }})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer s.Close(context.Background())
-	if _, err := s.Claim(b.Context(), sink.Hint{}, func(context.Context) (sdk.Position, error) { return "p0", nil }); err != nil {
-		b.Fatal(err)
-	}
+	s := embedded(b)
 	const size = 128
 	g := benchGroup(size)
 	b.SetBytes(430)
@@ -59,7 +41,47 @@ func BenchmarkPublish(b *testing.B) {
 		i += len(c) * size
 	}
 	b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "msgs/s")
-	runtime.KeepAlive(nc)
+}
+
+// BenchmarkLatency is one message at a time, from Publish to Wait's return.
+func BenchmarkLatency(b *testing.B) {
+	s := embedded(b)
+	g := benchGroup(1)
+	b.ReportAllocs()
+	for b.Loop() {
+		one := *g
+		if err := s.Publish(b.Context(), &one); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := s.Wait(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// embedded gives a claimed sink on an embedded server.
+func embedded(b *testing.B) *js.Sink {
+	b.Helper()
+	n, err := natsd.Start(b.Context(), natsd.Config{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	nc, err := n.Connect(b.Context(), "bench")
+	if err != nil {
+		b.Fatal(err)
+	}
+	s, err := js.Open(*config(), sink.Env{Pipeline: pipeline, NATS: func(context.Context) (*nats.Conn, error) { return nc, nil }})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		s.Close(context.Background())
+		n.Close(context.Background())
+	})
+	if _, err := s.Claim(b.Context(), sink.Hint{}, func(context.Context) (sdk.Position, error) { return "p0", nil }); err != nil {
+		b.Fatal(err)
+	}
+	return s
 }
 
 func benchGroup(size int) *sink.Group {

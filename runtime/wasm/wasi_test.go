@@ -1,0 +1,123 @@
+package wasm
+
+import (
+	"encoding/binary"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+)
+
+// surroundings is an instance with no guest: all that the WASI functions use.
+func surroundings() *Instance {
+	i := &Instance{pcg: rand.NewPCG(1, 2)}
+	i.random = rand.New(i.pcg)
+	i.clock.wall = 1_000_000
+	return i
+}
+
+func callWASI(i *Instance, name string, mem []byte, args ...uint64) uint64 {
+	stack := append(args, 0)
+	wasiFuncs[name](i, mem, stack)
+	return stack[0]
+}
+
+// No pointer that a guest makes up reaches outside its memory.
+func TestWASIRefusesWildPointers(t *testing.T) {
+	i, mem := surroundings(), make([]byte, 4096)
+	const wild = 1<<32 - 4
+	binary.LittleEndian.PutUint32(mem[64:], 4090) // an iovec that runs past the end
+	binary.LittleEndian.PutUint32(mem[68:], 100)
+	for _, tt := range []struct {
+		name string
+		args []uint64
+	}{
+		{"args_sizes_get", []uint64{wild, 0}}, {"environ_sizes_get", []uint64{0, wild}},
+		{"clock_time_get", []uint64{0, 0, wild}}, {"clock_time_get", []uint64{1, 0, 4090}}, {"clock_res_get", []uint64{0, wild}},
+		{"random_get", []uint64{wild, 8}}, {"random_get", []uint64{0, 1 << 31}},
+		{"fd_write", []uint64{1, wild, 1, 0}}, {"fd_write", []uint64{1, 64, 1, 0}}, {"fd_write", []uint64{1, 0, 1 << 29, 0}},
+		{"poll_oneoff", []uint64{wild, 0, 1, 0}}, {"poll_oneoff", []uint64{0, wild, 1, 0}}, {"poll_oneoff", []uint64{0, 0, 1, wild}},
+	} {
+		if got := callWASI(i, tt.name, mem, tt.args...); got != errnoFault {
+			t.Errorf("%s%v: %d, want %d", tt.name, tt.args, got, errnoFault)
+		}
+	}
+	if got := callWASI(i, "poll_oneoff", mem, 0, 2048, 0, 0); got != errnoInval {
+		t.Errorf("a poll of nothing: %d", got)
+	}
+	if got := callWASI(i, "fd_write", mem, 3, 64, 1, 0); got != errnoBadf {
+		t.Errorf("a write to descriptor 3: %d", got)
+	}
+}
+
+func TestClockNeverGoesBack(t *testing.T) {
+	i, mem := surroundings(), make([]byte, 4096)
+	last := uint64(0)
+	for n := range 100 {
+		sub := mem[64 : 64+subBytes]
+		clear(sub)
+		binary.LittleEndian.PutUint64(sub, 77) // user data
+		binary.LittleEndian.PutUint32(sub[subClock:], uint32(n%2))
+		binary.LittleEndian.PutUint64(sub[subTimeout:], uint64(n)*1e15)
+		sub[subFlags] = byte(n / 2 % 2)
+		if got := callWASI(i, "poll_oneoff", mem, 64, 512, 1, 32); got != 0 || mem[32] != 1 || mem[512] != 77 {
+			t.Fatalf("poll %d: %d, %d events", n, got, mem[32])
+		}
+		callWASI(i, "clock_time_get", mem, 1, 0, 8)
+		now := binary.LittleEndian.Uint64(mem[8:])
+		if now <= last {
+			t.Fatalf("from %d to %d", last, now)
+		}
+		last = now
+	}
+	callWASI(i, "clock_time_get", mem, 0, 0, 8)
+	if now := binary.LittleEndian.Uint64(mem[8:]); now != 1_000_000 {
+		t.Errorf("the wall clock stands at %d", now)
+	}
+}
+
+// Of several, the earliest timeout passes; a file answers at once that it is none.
+func TestPollTakesTheEarliest(t *testing.T) {
+	i, mem := surroundings(), make([]byte, 4096)
+	for k, timeout := range []uint64{5000, 3000, 9000} {
+		binary.LittleEndian.PutUint64(mem[64+subBytes*k:], uint64(k+1))
+		binary.LittleEndian.PutUint64(mem[64+subBytes*k+subTimeout:], timeout)
+	}
+	callWASI(i, "poll_oneoff", mem, 64, 512, 3, 32)
+	if mem[32] != 1 || mem[512] != 2 || i.clock.mono != 3000 {
+		t.Errorf("%d events, first %d, clock %d", mem[32], mem[512], i.clock.mono)
+	}
+	mem[64+subBytes+subTag] = 1
+	callWASI(i, "poll_oneoff", mem, 64, 512, 3, 32)
+	if mem[32] != 1 || mem[512] != 2 || mem[512+eventError] != errnoBadf || i.clock.mono != 3000 {
+		t.Errorf("%d events, first %d, clock %d", mem[32], mem[512], i.clock.mono)
+	}
+}
+
+func TestPrintedIsBounded(t *testing.T) {
+	var out strings.Builder
+	now := time.Unix(1, 0)
+	w := &printed{log: slog.New(slog.NewTextHandler(&out, nil)), now: func() time.Time { return now }}
+	w.write([]byte(strings.Repeat("x", 1<<20)))
+	w.write([]byte("\nsecond\n"))
+	if n := strings.Count(out.String(), "x"); n > lineBytesMax+10 || !strings.Contains(out.String(), "second") {
+		t.Errorf("%d bytes of one line", n)
+	}
+	for range 1000 {
+		w.write([]byte("flood\n"))
+	}
+	now = now.Add(time.Second)
+	w.write([]byte("after\n"))
+	if n := strings.Count(out.String(), "flood"); n != linesPerSecondMax-2 || !strings.Contains(out.String(), "lines=902") || !strings.Contains(out.String(), "after") {
+		t.Errorf("%d lines", n)
+	}
+	if len(w.head) > printedHeadBytes || len(w.partial) > lineBytesMax {
+		t.Error("what is kept grows")
+	}
+	w.begin()
+	w.write([]byte("chatter\npanic: why\n\ngoroutine 1 [running]:\n"))
+	if got := w.lastWords(); got != "panic: why" {
+		t.Errorf("last words %q", got)
+	}
+}
