@@ -30,10 +30,11 @@ type callContext struct {
 	deadline time.Time
 	stopped  atomic.Bool // the instance closes; set from any goroutine
 
-	limited bool
-	left    int64 // fuel of the call beyond what the guest has, if limited
-	granted int64 // fuel that the guest was given in this call
-	err     error // why the call was ended; the instance is of no more use
+	limited   bool
+	left      int64 // fuel of the call beyond what the guest has, if limited
+	granted   int64 // fuel that the guest was given in this call, or that was spent for it
+	unchecked int64 // spent for it since the last check
+	err       error // why the call was ended; the instance is of no more use
 }
 
 // begin prepares for a call: fuel bounds it unless 0. It returns the fuel that
@@ -69,28 +70,49 @@ func (c *callContext) grant() int64 {
 // returns the fuel to go on with, or panics with why the guest must end. That
 // the guest has left its own code lets Go's scheduler and collector in.
 func (c *callContext) look(fuel, depth int64) int64 {
+	c.check()
 	switch {
 	case depth < 0:
-		c.err = errDepth
-	case c.stopped.Load():
-		c.err = context.Canceled
-	case c.parent.Err() != nil:
-		c.err = c.parent.Err()
-	case time.Now().After(c.deadline):
-		c.err = context.DeadlineExceeded
+		c.end(errDepth)
 	case fuel >= 0:
 		return fuel
 	case c.limited && c.left+fuel < 0:
-		c.err = errFuel
-	}
-	if c.err != nil {
-		panic(c.err)
+		c.end(errFuel)
 	}
 	if c.limited { // what it owes comes out of what is left
 		c.left += fuel
 	}
 	c.granted -= fuel
 	return c.grant()
+}
+
+// check panics if the call must end for a reason of the host's.
+func (c *callContext) check() {
+	switch {
+	case c.stopped.Load():
+		c.end(context.Canceled)
+	case c.parent.Err() != nil:
+		c.end(c.parent.Err())
+	case time.Now().After(c.deadline):
+		c.end(context.DeadlineExceeded)
+	}
+}
+
+func (c *callContext) end(err error) {
+	c.err = err
+	panic(err)
+}
+
+// pay charges for bytes that a host function handled. The guest feels it when
+// it comes to look; a long way is checked here.
+func (c *callContext) pay(bytes int) {
+	n := int64(bytes) >> 4
+	c.granted += n
+	c.left -= n
+	if c.unchecked += n; c.unchecked > fuelSlice {
+		c.unchecked = 0
+		c.check()
+	}
 }
 
 // stop has the call that is running end, and no other begin. Safe from any goroutine.

@@ -20,10 +20,15 @@ func (e *emitter) function(dst []byte, s *scanner, p []byte, at int, t funcType)
 	size := int64(1 + (s.locals+s.instructions)>>frameShift)
 	if s.calls {
 		o = e.subtract(o, e.depth, size)
-		o = e.segment(o, s.segs[0], true)
+	}
+	if s.first == 0 || s.segs[0].cost > 0 {
+		o = e.subtract(o, e.fuel, max(s.segs[0].cost, 1))
+	}
+	if s.calls && s.first == 0 {
+		o = e.look(o, true)
+	}
+	if s.calls {
 		o = e.m.blockOf(append(o, opBlock), t.results)
-	} else {
-		o = e.segment(o, s.segs[0], false)
 	}
 	from := s.instrAt
 	for _, d := range s.edits {
@@ -41,7 +46,10 @@ func (e *emitter) function(dst []byte, s *scanner, p []byte, at int, t funcType)
 			o = e.size(o, uint32(s.locals))
 		case editCharge:
 			if g := s.segs[d.arg]; d.arg > 0 && g.into == int32(d.arg) {
-				o = e.segment(o, g, g.header)
+				o = e.subtract(o, e.fuel, max(g.cost, 1))
+				if g.header {
+					o = e.look(o, s.calls && d.arg == uint32(s.first))
+				}
 			}
 		}
 	}
@@ -68,15 +76,6 @@ func (e *emitter) locals(o []byte, s *scanner, p []byte, at int) []byte {
 	return append(o, 1, typeI32)
 }
 
-// segment charges a segment, and has the fuel looked at.
-func (e *emitter) segment(o []byte, g segment, look bool) []byte {
-	o = e.subtract(o, e.fuel, max(g.cost, 1))
-	if look {
-		o = e.look(o)
-	}
-	return o
-}
-
 // subtract takes n from a global.
 func (e *emitter) subtract(o []byte, global uint32, n int64) []byte {
 	o = leb(append(o, opGlobalGet), global)
@@ -84,11 +83,13 @@ func (e *emitter) subtract(o []byte, global uint32, n int64) []byte {
 	return leb(append(o, opGlobalSet), global)
 }
 
-// look calls the host when fuel or depth are below zero.
-func (e *emitter) look(o []byte) []byte {
+// look calls the host when the fuel is below zero, or the depth.
+func (e *emitter) look(o []byte, depth bool) []byte {
 	o = leb(append(o, opGlobalGet), e.fuel)
-	o = leb(append(o, opGlobalGet), e.depth)
-	o = append(o, opI64Or, opI64Const, 0, opI64LtS, opIf, 0x40)
+	if depth { // its sign in the fuel's
+		o = append(leb(append(o, opGlobalGet), e.depth), opI64Or)
+	}
+	o = append(o, opI64Const, 0, opI64LtS, opIf, 0x40)
 	o = leb(append(o, opGlobalGet), e.fuel)
 	o = leb(append(o, opGlobalGet), e.depth)
 	o = leb(append(o, opCall), e.out)
@@ -101,7 +102,7 @@ func (e *emitter) size(o []byte, local uint32) []byte {
 	o = leb(append(o, opGlobalGet), e.fuel)
 	o = leb(append(o, opLocalGet), local)
 	o = append(o, opI64ExtendU, opI64Const, bulkBytesShift, opI64ShrU, opI64Sub)
-	return e.look(leb(append(o, opGlobalSet), e.fuel))
+	return e.look(leb(append(o, opGlobalSet), e.fuel), false)
 }
 
 func leb(o []byte, v uint32) []byte { return binary.AppendUvarint(o, uint64(v)) }

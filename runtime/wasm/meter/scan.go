@@ -58,17 +58,18 @@ type scanner struct {
 	m *module
 	r reader
 
-	params, locals int // params included
-	edits          []edit
-	segs           []segment
-	open           []control
-	now            int32 // the segment in hand
-	dead           bool  // what follows can't be reached
-	calls          bool  // the function calls others
-	bulks          bool
-	instructions   int
-	instrAt        int // where the first one is
-	endAt          int // where the last one, its end, is
+	locals       int // parameters included
+	edits        []edit
+	segs         []segment
+	open         []control
+	now          int32 // the segment in hand
+	first        int32 // of a loop that the function begins with, which pays for the entry; or 0
+	dead         bool  // what follows can't be reached
+	calls        bool  // the function calls others
+	bulks        bool
+	instructions int
+	instrAt      int // where the first one is
+	endAt        int // where the last one, its end, is
 }
 
 // scan reads the body of a function, which is p[at:].
@@ -76,8 +77,8 @@ func (s *scanner) scan(p []byte, at int, t funcType) error {
 	s.r = reader{p: p, at: at}
 	s.edits, s.segs, s.open = s.edits[:0], s.segs[:0], s.open[:0]
 	s.dead, s.calls, s.bulks, s.instructions = false, false, false, 0
-	s.params = len(t.params)
-	s.locals = s.params + s.declarations()
+	s.first = 0
+	s.locals = len(t.params) + s.declarations()
 	s.instrAt = s.r.at
 	s.begin(-1, s.r.at)
 	s.segs[0].header, s.segs[0].into = true, 0
@@ -252,8 +253,13 @@ func (s *scanner) enter(op byte) {
 	switch op {
 	case opLoop:
 		s.finish()
+		entry := s.now == 0
 		s.begin(s.now, s.r.at)
 		s.header()
+		if entry && s.first == 0 { // as all of Go's functions begin
+			s.first = s.now
+			s.segs[s.now].cost, s.segs[0].cost = s.segs[0].cost, 0
+		}
 	case opIf:
 		s.pay(weightPlain)
 		s.finish()
