@@ -273,6 +273,7 @@ func (s *schemas) changed(a *Assembler, touches func(tables.Name) bool) error {
 		if d.read != nil && !a.tx.skip {
 			after, err := a.readAfter(d.read)
 			if err != nil || after {
+				a.suspect = true
 				return a.uncertain(n, "it is changed here, and rows before were decoded by its definition of later")
 			}
 		}

@@ -168,7 +168,7 @@ func (c *Chain) resume(a anchor, readErr error, hint sink.Hint) (anchor, uint64,
 }
 
 func resetHint(pipeline string) string {
-	return "start the pipeline anew with `cdcd position reset " + pipeline + "`"
+	return "begin anew: give pipeline " + pipeline + " another stream, and another state.dir"
 }
 
 func (c *Chain) foreignFault(seq uint64, format string, args ...any) error {
