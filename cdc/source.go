@@ -15,12 +15,14 @@ import (
 // has returned.
 type Source interface {
 	// Preflight checks all that must be so before reading: reachable, allowed,
-	// row-based log, followed tables there. It returns every finding it can,
-	// joined by errors.Join, each a fault with a hint.
+	// row-based log. It returns every finding it can, joined by errors.Join, each
+	// a fault with a hint.
 	Preflight(ctx context.Context) error
 
 	// Initial returns the position at which a pipeline without any history
-	// begins, as the source's configuration says.
+	// begins, as the source's configuration says, after checking what only a
+	// beginning needs: that the place can be read from, and that the followed
+	// tables are there, which later on may be dropped.
 	Initial(ctx context.Context) (sdk.Position, error)
 
 	// Head returns the position of the log's end as of now; for files, of the

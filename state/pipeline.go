@@ -232,7 +232,7 @@ func (p *Pipeline) Persist(c *Changes) error {
 	}
 	if p.dead+len(added) > p.s.opts.DeadLettersMax && len(added) > 0 {
 		return errors.Join(fault.New(fault.Fatal, CodeDeadLettersFull, p.name,
-			"look at them with `cdcd dlq list`, replay or delete them, then resume the pipeline",
+			"mend the step that refuses the rows; to begin with none, move state.dir away: the position is then taken from the stream",
 			"%d dead letters are kept, which is the limit", p.dead), b.Close())
 	}
 	for _, v := range c.values {

@@ -76,6 +76,7 @@ type Assembler struct {
 	sent    sent
 
 	refused  bool      // emit returned an error
+	suspect  bool      // rows that were read may have been decoded wrongly
 	logBytes int64     // since the last batch
 	told     uint64    // place.moved at the last batch
 	toldAt   time.Time // when that was
@@ -228,6 +229,23 @@ func (a *Assembler) End(ctx context.Context) error {
 	return a.flush(ctx, true)
 }
 
+// Fail emits the whole transactions that were read before an error which ends
+// the reading: its place is then where delivery has stopped. They stay back
+// where the error says that they themselves may be wrong. It returns why, with
+// what went wrong on the way.
+func (a *Assembler) Fail(ctx context.Context, why error) error {
+	if a.refused || a.suspect || a.tx.open && a.tx.handed > 0 {
+		return why
+	}
+	if a.tx.open {
+		a.dropTx()
+	}
+	if err := a.flush(ctx, true); err != nil {
+		return errors.Join(why, err)
+	}
+	return why
+}
+
 // split sends the whole transactions in front of the open one, which moves to a
 // builder of its own.
 func (a *Assembler) split(ctx context.Context) error {
@@ -258,6 +276,7 @@ func (a *Assembler) emit(ctx context.Context) error {
 	if a.o.Env.Share != nil {
 		held, err := a.o.Env.Share.Acquire(ctx, int64(batch.Size()))
 		if err != nil {
+			a.refused = true
 			return err
 		}
 		batch.Held = held

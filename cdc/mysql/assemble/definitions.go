@@ -15,7 +15,7 @@ import (
 )
 
 const hintUncertain = "SET GLOBAL binlog_row_metadata=FULL on the server, so that the log describes its own tables, " +
-	"then start from a position behind this one or take a new snapshot of the table"
+	"then start from a position behind this one or take a new snapshot of the table; or leave the table out of tables"
 
 // definitions is what is known of tables' definitions at the place of the
 // reading, and what earlier runs have kept of that.
@@ -144,6 +144,7 @@ func (a *Assembler) ddl(ctx context.Context, q *binlog.Query, s statement.Statem
 	}
 	for _, n := range changed.Conflicts {
 		if a.o.Filter.Match(n.DB, n.Table) {
+			a.suspect = true
 			return a.uncertain(n, "it is changed here, and rows before were decoded by its definition of later")
 		}
 	}

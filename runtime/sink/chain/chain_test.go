@@ -182,3 +182,53 @@ func TestLimitSequencesAreReused(t *testing.T) {
 		t.Fatalf("anchor %+v, message before the marker %+v, marker %+v", a, before, marker)
 	}
 }
+
+// The anchor says whether its transaction is complete, and which configuration
+// it was begun with, however often other configurations have asked since.
+func TestAnchorOfAnotherConfiguration(t *testing.T) {
+	claim := func(l *instant, fingerprint string, hint sink.Hint, send ...sink.Message) sink.Anchor {
+		t.Helper()
+		conf := config()
+		conf.Fingerprint = fingerprint
+		c := chain.New(conf, l)
+		defer c.Close(t.Context())
+		a, err := c.Claim(t.Context(), hint, start)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(send) > 0 {
+			if err := c.Publish(t.Context(), &sink.Group{Base: "p1", End: "p2", Messages: send}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.Wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return a
+	}
+	row := func(last bool) sink.Message {
+		return sink.Message{Subject: "cdc.p.d.t", Place: sink.Place{Tx: "t", Parts: 1}, TxLast: last}
+	}
+	for _, c := range []struct {
+		name     string
+		last     sink.Message
+		complete bool
+		prints   []string // that the claims of "old", "new", "new" and "old" find
+	}{
+		{"inside a transaction", row(false), false, []string{"old", "old", "old", "old"}},
+		{"at its end", row(true), true, []string{"old", "old", "new", "new"}},
+		{"at the end of a large one", sink.Message{Kind: sink.KindTxEnd, Subject: "cdc.p._cdcd", Place: sink.Place{Tx: "t", Row: 9, N: 9}, TxLast: true},
+			true, []string{"old", "old", "new", "new"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := newInstant()
+			claim(l, "old", sink.Hint{}, c.last)
+			for i, fingerprint := range []string{"old", "new", "new", "old"} {
+				a := claim(l, fingerprint, sink.Hint{})
+				if a.At != c.last.Place || a.Complete != c.complete || a.Fingerprint != c.prints[i] || a.Base != "p0" {
+					t.Errorf("claim %d by %s: %+v", i, fingerprint, a)
+				}
+			}
+		})
+	}
+}
