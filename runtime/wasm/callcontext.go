@@ -9,10 +9,10 @@ import (
 	"github.com/cdcd-io/cdcd/runtime/wasm/meter"
 )
 
-// fuelSlice is what a guest may use up before it is looked at: 50 to 100 µs
-// of most code. It bounds what a spinning guest delays the collector and its
-// own end by, and costs less than a hundredth of the guest's time.
-const fuelSlice = 100_000
+// fuelSlice is what a guest may use up before it is looked at: 20 to 250 µs of
+// most code. It bounds what a spinning guest delays the collector and its own
+// end by, and looking costs about a hundredth of the guest's time.
+const fuelSlice = 250_000
 
 // What a metered guest is ended for, besides time and cancellation.
 var (

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -192,14 +193,16 @@ func TestSpinningGuestLetsTheCollectorIn(t *testing.T) {
 				i.mu.Unlock()
 				time.Sleep(time.Millisecond)
 			}
-			worst, n := time.Duration(0), 0
-			for began := time.Now(); time.Since(began) < limit/2; n++ {
+			var took []time.Duration
+			for began := time.Now(); time.Since(began) < limit/2; {
 				at := time.Now()
 				runtime.GC()
-				worst = max(worst, time.Since(at))
+				took = append(took, time.Since(at))
 			}
-			if t.Logf("worst of %d collections: %v", n, worst); worst > limit/4 {
-				t.Errorf("a collection took %v while a guest was spinning", worst)
+			slices.Sort(took) // on a machine with other work the worst is the machine's doing
+			median := took[len(took)/2]
+			if t.Logf("%d collections, median %v, worst %v", len(took), median, took[len(took)-1]); median > limit/8 {
+				t.Errorf("collections took %v while a guest was spinning", median)
 			}
 			_, _ = i.Close(t.Context())
 			refusedFor(t, <-done, "step_closed", "")
@@ -251,6 +254,28 @@ func FuzzMeter(f *testing.F) {
 			return
 		}
 		if before, after := valid(t, withoutCustom(module)), valid(t, metered); before != after {
+			t.Fatalf("valid before: %v, after: %v", before, after)
+		}
+	})
+}
+
+// The same of one function's code alone.
+func FuzzMeterCode(f *testing.F) {
+	for _, code := range spin {
+		f.Add(code)
+	}
+	f.Add([]byte{0x20, 0, 0x04, 0x7e, 0x42, 1, 0x05, 0x42, 2, 0x0f, 0x0b})             // if, else, return
+	f.Add([]byte{0x02, 0x40, 0x20, 0, 0x0e, 2, 0, 0, 0, 0x0b, 0x42, 7})                // block, br_table
+	f.Add([]byte{0x41, 0, 0xfd, 0x0f, 0xfd, 0x80, 1, 0xfd, 0x15, 3, 0xac})             // vectors
+	f.Add([]byte{0x41, 0, 0x41, 9, 0x41, 8, 0xfc, 10, 0, 0, 0x42, 0, 0x0f, 0x42, 1})   // memory.copy, code behind return
+	f.Add([]byte{0x41, 1, 0x41, 2, 0x02, 1, 0x6a, 0x41, 0, 0x0b, 0x1a, 0x1a, 0x42, 0}) // a block of a type by index
+	f.Fuzz(func(t *testing.T, code []byte) {
+		module := forged{transform: code}.bytes()
+		metered, err := meter.Rewrite(module)
+		if err != nil {
+			return
+		}
+		if before, after := valid(t, module), valid(t, metered); before != after {
 			t.Fatalf("valid before: %v, after: %v", before, after)
 		}
 	})

@@ -33,8 +33,8 @@ type InstanceConfig struct {
 	MemoryBytesMax int64
 	// Time bounds one call, wall time; 0 is TimeDefault.
 	Time time.Duration
-	// Fuel bounds what one call may do, in units that are about an instruction
-	// each (package meter); 0 for no bound. The start of an instance is bounded
+	// Fuel bounds what one call may do, in units of which an instruction takes
+	// one or more (package meter); 0 for no bound. The start of an instance is bounded
 	// by time alone. Unlike time, it is the same on every machine.
 	Fuel int64
 	// OutputBytesMax bounds the bytes that one batch may become; 0 is OutputBytesDefault.

@@ -128,8 +128,8 @@ func (m *module) split() error {
 			continue
 		}
 		order := bytes.IndexByte(sectionsInOrder[:], id)
-		if order <= last {
-			r.refuse("section %d is unknown, repeated or out of order", id)
+		if order <= last || size == 0 {
+			r.refuse("section %d is unknown, empty, repeated or out of order", id)
 			break
 		}
 		last = order
