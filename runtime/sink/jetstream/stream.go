@@ -143,6 +143,6 @@ func unavailable(stream string, err error) error {
 
 func goneFault(stream string) error {
 	return fault.New(fault.Environment, sink.CodeStreamGone, stream,
-		"restore the stream; or start the pipeline anew with `cdcd position reset`, which makes a new one",
+		"restore the stream; or begin anew: give the pipeline and its stream new names",
 		"the stream that the pipeline wrote to is not there any more")
 }
