@@ -232,7 +232,7 @@ func (p *Pipeline) Persist(c *Changes) error {
 	}
 	if p.dead+len(added) > p.s.opts.DeadLettersMax && len(added) > 0 {
 		return errors.Join(fault.New(fault.Fatal, CodeDeadLettersFull, p.name,
-			"mend the step that refuses the rows; to begin with none, move state.dir away: the position is then taken from the stream",
+			"mend the step or the rows at the source; or set on_error: skip for the step, which drops what it refuses",
 			"%d dead letters are kept, which is the limit", p.dead), b.Close())
 	}
 	for _, v := range c.values {

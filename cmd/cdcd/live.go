@@ -110,7 +110,21 @@ func (l *live) Write(p []byte) (int, error) {
 func newLog(l *live, level slog.Level) *slog.Logger {
 	o := &slog.HandlerOptions{Level: level}
 	if l.tty {
+		o.ReplaceAttr = short
 		return slog.New(slog.NewTextHandler(l, o))
 	}
 	return slog.New(slog.NewJSONHandler(l, o))
+}
+
+// short leaves out what a person at a terminal knows: the day, and that
+// information is information.
+func short(groups []string, a slog.Attr) slog.Attr {
+	switch {
+	case len(groups) > 0:
+	case a.Key == slog.TimeKey:
+		return slog.String(slog.TimeKey, a.Value.Time().Local().Format("15:04:05.000"))
+	case a.Key == slog.LevelKey && a.Value.String() == slog.LevelInfo.String():
+		return slog.Attr{}
+	}
+	return a
 }

@@ -73,7 +73,7 @@ func newRunView(out *console, l *live, began time.Time) *runView {
 func (v *runView) fact(since time.Time, what, detail string) {
 	took := time.Since(since)
 	if v.out.tty && !v.out.json {
-		v.out.line("%-32s %-40s %s", what, detail, span(took))
+		v.out.line("%s: %s, %s", what, detail, span(took))
 		return
 	}
 	v.out.object(struct {
@@ -91,6 +91,7 @@ func (v *runView) watch(sig *signals, d *runtime.Daemon) error {
 	fast := time.NewTicker(250 * time.Millisecond)
 	defer fast.Stop()
 	printed := time.Now()
+	drain := sig.drain.Done()
 	for {
 		select {
 		case err := <-done:
@@ -99,6 +100,9 @@ func (v *runView) watch(sig *signals, d *runtime.Daemon) error {
 		case <-sig.hard.Done():
 			return fault.New(fault.Fatal, "interrupted", "", "what was not confirmed is read and sent again at the next start",
 				"a second signal came before all was settled")
+		case <-drain:
+			drain = nil
+			v.stopping()
 		case <-fast.C:
 		}
 		all := d.Status()
@@ -113,6 +117,20 @@ func (v *runView) watch(sig *signals, d *runtime.Daemon) error {
 			}{"status", all})
 		}
 	}
+}
+
+// stopping says that the first signal was understood.
+func (v *runView) stopping() {
+	const what = "finishing what is in flight; a second signal stops at once"
+	if v.out.tty && !v.out.json {
+		v.live.clear()
+		v.out.line("stopping: %s", what)
+		return
+	}
+	v.out.object(struct {
+		Event string `json:"event"`
+		What  string `json:"what"`
+	}{"stopping", what})
 }
 
 // firsts prints a line when a pipeline streams for the first time.

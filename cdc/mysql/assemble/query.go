@@ -86,7 +86,7 @@ func (a *Assembler) dml(s statement.Statement) error {
 		return nil
 	}
 	return a.fault("statement_format", "SET GLOBAL binlog_format=ROW on the server, let all sessions connect anew, "+
-		"and take a new snapshot of the followed tables behind this position",
+		"and copy the followed tables' content anew behind this position",
 		"the log changes %s by a statement instead of by rows", what)
 }
 
