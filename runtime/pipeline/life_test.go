@@ -376,7 +376,7 @@ func TestConfigChangedMidTransaction(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.broker.messages = w.broker.messages[:3] // marker, definition, first row of three
-	for range 2 { // asking again changes nothing
+	for range 2 {                             // asking again changes nothing
 		if f := fault.Of(run("new")); f.Code != CodeConfigChanged || f.Class != fault.Config || f.Hint == "" {
 			t.Fatal(f)
 		}

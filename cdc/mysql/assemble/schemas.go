@@ -19,7 +19,7 @@ const (
 )
 
 const hintUncertain = "SET GLOBAL binlog_row_metadata=FULL on the server, so that the log describes its own tables, " +
-	"then start from a position behind this one or take a new snapshot of the table"
+	"then start from a position behind this one or take a new snapshot of the table; or leave the table out of tables"
 
 // schemas is what is known of the followed tables' definitions.
 type schemas struct {
