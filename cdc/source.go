@@ -15,12 +15,14 @@ import (
 // has returned.
 type Source interface {
 	// Preflight checks all that must be so before reading: reachable, allowed,
-	// row-based log, followed tables there. It returns every finding it can,
-	// joined by errors.Join, each a fault with a hint.
+	// row-based log. It returns every finding it can, joined by errors.Join, each
+	// a fault with a hint.
 	Preflight(ctx context.Context) error
 
 	// Initial returns the position at which a pipeline without any history
-	// begins, as the source's configuration says.
+	// begins, as the source's configuration says, after checking what only a
+	// beginning needs: that the place can be read from, and that the followed
+	// tables are there, which later on may be dropped.
 	Initial(ctx context.Context) (sdk.Position, error)
 
 	// Head returns the position of the log's end as of now; for files, of the
@@ -119,11 +121,14 @@ type Env struct {
 // SchemaStore keeps the history of table definitions of one pipeline, for
 // servers whose log does not describe its tables completely.
 type SchemaStore interface {
-	// Put makes durable, before it returns, that the definition holds for rows
-	// behind the position; dropped says that the table is gone from there on.
-	Put(behind sdk.Position, s *sdk.Schema, dropped bool) error
-	// Each calls f for all definitions in the order in which they were put.
-	Each(f func(behind sdk.Position, s *sdk.Schema, dropped bool) error) error
+	// Put makes durable, before it returns, what the source knows of a table, or
+	// of a database's defaults, behind the position. The record's form is the
+	// source's own: it holds more than an sdk.Schema, so that the log's later
+	// statements can be applied to it.
+	Put(behind sdk.Position, record []byte) error
+	// Each calls f for all records in the order in which they were put. f must
+	// not keep record.
+	Each(f func(behind sdk.Position, record []byte) error) error
 }
 
 // Kind is a kind of source: one key under `source:` in the configuration.

@@ -189,6 +189,9 @@ func (s *Source) Run(ctx context.Context, start cdc.Start, emit func(context.Con
 			return err
 		}
 		if err := s.file(ctx, a, i, offset); err != nil {
+			if ctx.Err() == nil { // what is whole before the damage is good
+				err = a.Fail(ctx, err)
+			}
 			return err
 		}
 		offset = 0

@@ -108,12 +108,8 @@ func TestPreflight(t *testing.T) {
 		}
 		preflight(t, open(t, db, as("reader", "bad")), "access_denied", "check user and password")
 		preflight(t, open(t, db, as("poor", "good")), "missing_grant", "GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'poor'@'%'")
-		preflight(t, open(t, db, func(c *Config, _ *cdc.Env) { c.Tables = []string{"shop.*", "shop.nothing"} }), "unknown_table", "correct the name")
-		preflight(t, open(t, db, func(c *Config, _ *cdc.Env) { c.Start = "binlog.000999:4" }), "position_purged", "earliest")
 		db.Exec(t, "SET GLOBAL binlog_format=MIXED")
-		both := open(t, db, func(c *Config, _ *cdc.Env) { c.Tables = []string{"shop.nothing"} })
-		preflight(t, both, "binlog_format_not_row", "SET GLOBAL binlog_format=ROW")
-		preflight(t, both, "unknown_table", "correct the name") // all findings at once
+		preflight(t, open(t, db), "binlog_format_not_row", "SET GLOBAL binlog_format=ROW")
 		db.Exec(t, "SET GLOBAL binlog_row_image=MINIMAL")
 		var log bytes.Buffer
 		_ = open(t, db, func(_ *Config, e *cdc.Env) { e.Log = slog.New(slog.NewTextHandler(&log, nil)) }).Preflight(t.Context())
@@ -122,6 +118,50 @@ func TestPreflight(t *testing.T) {
 		}
 		db.Stop()
 		preflight(t, open(t, db), "server_unreachable", "check host and port")
+	})
+}
+
+// TestBeginning: what only a beginning needs is checked then, and before
+// anything is written anywhere; a pipeline that has a history goes on without.
+func TestBeginning(t *testing.T) {
+	modes(t, func(t *testing.T, db *testserver.DB, mode string) {
+		prepare(t, db)
+		db.Exec(t, insert(1, 2))
+		var begin, inside, end string
+		events := db.Query(t, "SHOW BINLOG EVENTS IN 'binlog.000001'")
+		for i, e := range events {
+			if strings.HasPrefix(e[2], "Write_rows") {
+				inside = e[1]
+			}
+			if strings.HasPrefix(e[2], "Gtid") && e[2] != "Gtid_list" || e[2] == "Anonymous_Gtid" {
+				begin = e[1]
+			}
+			if i == len(events)-1 {
+				end = e[4]
+			}
+		}
+		place := func(pos string) string { return "binlog.000001:" + pos }
+		for start, code := range map[string]string{
+			"earliest": "", place("4"): "", place(begin): "", place(end): "",
+			place(inside): "start_invalid", place(begin + "1"): "start_invalid", place("999999999"): "start_invalid", place("5"): "start_invalid",
+			"binlog.000999:4": "position_purged",
+		} {
+			src := open(t, db, with(mode), func(c *Config, _ *cdc.Env) { c.Start = start })
+			_, err := src.Initial(t.Context())
+			if code == "" && err != nil || code != "" && (!fault.HasCode(err, code) || fault.Of(err).Hint == "") {
+				t.Errorf("start %s: %v, want %q", start, err, code)
+			}
+			if err := src.Preflight(t.Context()); err != nil {
+				t.Errorf("start %s is refused to a pipeline that needs it no more: %v", start, err)
+			}
+		}
+		src := open(t, db, with(mode), func(c *Config, _ *cdc.Env) { c.Tables = []string{"shop.*", "shop.nothing"} })
+		if _, err := src.Initial(t.Context()); !fault.HasCode(err, "unknown_table") || !strings.Contains(fault.Of(err).Hint, "correct the name") {
+			t.Errorf("a table that is not there: %v", err)
+		}
+		if err := src.Preflight(t.Context()); err != nil {
+			t.Errorf("a table that was dropped: %v", err)
+		}
 	})
 }
 
@@ -209,6 +249,7 @@ func mustID(t *testing.T, f gtid.Flavor, text string) gtid.ID {
 // TestOtherServer: a place in a file means nothing on another server.
 func TestOtherServer(t *testing.T) {
 	one, other := testserver.MySQL(t, testserver.NoGTID()), testserver.MySQL(t, testserver.NoGTID())
+	prepare(t, one)
 	start(t, open(t, other), initial(t, open(t, one))).fails(t, "server_changed")
 	maria := testserver.MariaDB(t)
 	start(t, open(t, maria), initial(t, open(t, one))).fails(t, "server_changed")
@@ -295,23 +336,22 @@ type store struct {
 }
 
 type kept struct {
-	behind  sdk.Position
-	schema  *sdk.Schema
-	dropped bool
+	behind sdk.Position
+	record []byte
 }
 
-func (s *store) Put(behind sdk.Position, schema *sdk.Schema, dropped bool) error {
+func (s *store) Put(behind sdk.Position, record []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.list = append(s.list, kept{behind, schema, dropped})
+	s.list = append(s.list, kept{behind, bytes.Clone(record)})
 	return nil
 }
 
-func (s *store) Each(f func(sdk.Position, *sdk.Schema, bool) error) error {
+func (s *store) Each(f func(sdk.Position, []byte) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, k := range s.list {
-		if err := f(k.behind, k.schema, k.dropped); err != nil {
+		if err := f(k.behind, k.record); err != nil {
 			return err
 		}
 	}
@@ -346,14 +386,9 @@ func TestMinimalMetadata(t *testing.T) {
 			if d := cmp.Diff(want, texts(rows)); d != "" {
 				t.Fatal(d)
 			}
-			if key := st.list[0].schema.Key; len(key) != 1 || key[0] != 0 {
-				t.Errorf("key %v", key)
-			}
 			s.stop()
 
-			// Without history, the first row can't be read: two columns then, three now.
-			start(t, open(t, db), initial(t, open(t, db))).fails(t, "schema_uncertain")
-			// With it, the same place gives the same rows again.
+			// The same place gives the same rows again.
 			puts := len(st.list)
 			again := start(t, open(t, db, keep), initial(t, open(t, db)))
 			if d := cmp.Diff(rows, again.awaitRows(t, 3)); d != "" {

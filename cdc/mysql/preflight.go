@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/cdcd-io/cdcd/cdc/mysql/gtid"
+	"github.com/cdcd-io/cdcd/cdc/mysql/position"
 	"github.com/cdcd-io/cdcd/cdc/mysql/replica"
 	"github.com/cdcd-io/cdcd/internal/fault"
 )
@@ -22,7 +23,7 @@ func (s *Source) Preflight(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, v.conn.Close()) }()
 	var errs []error
 	for _, check := range []func(context.Context, *server) error{
-		s.checkLog, s.checkTables, s.checkStart, s.checkGrants, // checkGrants last: it registers the connection
+		s.checkLog, s.warnTables, s.checkGrants, // checkGrants last: it registers the connection
 	} {
 		if err := check(ctx, v); err != nil {
 			if ctx.Err() != nil {
@@ -110,31 +111,83 @@ func (s *Source) checkTables(ctx context.Context, v *server) error {
 	return errors.Join(errs...)
 }
 
-// checkStart checks that a start which is written out is still in the log.
-func (s *Source) checkStart(ctx context.Context, v *server) error {
-	p, err := parseStart(s.config.Start)
-	if err != nil || p == nil {
-		return err
-	}
-	purged := func(format string, args ...any) error {
-		return fault.New(fault.Environment, "position_purged", "start",
-			"the server has deleted the log at which reading should begin: write start: earliest, or restore the logs", format, args...)
-	}
-	if p.GTIDs == nil {
-		files, err := v.logs(ctx)
-		if err == nil && !slices.Contains(files, p.File) {
-			err = purged("the server has no log file %s", p.File)
+// warnTables logs what checkTables finds: a pipeline with a history reads on
+// when one of its tables is dropped.
+func (s *Source) warnTables(ctx context.Context, v *server) error {
+	err := s.checkTables(ctx, v)
+	if fault.HasCode(err, "unknown_table") {
+		if s.env.Log != nil {
+			s.env.Log.Warn("a followed table is not on the server", "reason", err)
 		}
+		return nil
+	}
+	return err
+}
+
+// checkStart checks that a start which is written out can be read from: what a
+// stream is claimed with is not asked for again.
+func (s *Source) checkStart(ctx context.Context, v *server, p *position.Position) error {
+	if p.GTIDs == nil {
+		return s.checkPlace(ctx, v, p)
+	}
+	head, err := v.head(ctx)
+	if err != nil {
 		return err
 	}
-	if v.flavor != gtid.MySQL || p.Flavor != gtid.MySQL {
+	if head.GTIDs != nil && !head.GTIDs.Contains(p.GTIDs) {
+		return startFault("the server's log has only %.200s", head.GTIDs)
+	}
+	if v.flavor != gtid.MySQL {
 		return nil // MariaDB tells when it is asked for the log
 	}
 	oldest, err := v.earliest(ctx)
 	if err == nil && oldest.GTIDs != nil && !p.GTIDs.Contains(oldest.GTIDs) {
-		err = purged("the server's log begins behind %.200s", oldest.GTIDs)
+		err = purgedFault("the server's log begins behind %.200s", oldest.GTIDs)
 	}
 	return err
+}
+
+// errBinlogEvents is the servers' number for SHOW BINLOG EVENTS from a place
+// where no event is.
+const errBinlogEvents = 1220
+
+// checkPlace checks that a transaction begins at a place of a log file, or
+// that the file ends there.
+func (s *Source) checkPlace(ctx context.Context, v *server, p *position.Position) error {
+	size, err := v.logSize(ctx, p.File)
+	if err != nil {
+		return err
+	}
+	if size == 0 {
+		return purgedFault("the server has no log file %s", p.File)
+	}
+	if p.Pos == size {
+		return nil
+	}
+	rows, err := v.conn.Query(ctx, fmt.Sprintf("SHOW BINLOG EVENTS IN %s FROM %d LIMIT 1", replica.Quote(p.File), p.Pos))
+	switch {
+	case replica.Code(err) == errBinlogEvents, err == nil && len(rows) == 0:
+		return startFault("no event begins at %s; the file has %d bytes", p.Place(), size)
+	case err != nil:
+		return err
+	case len(rows[0]) < 3 || rows[0][1] != strconv.FormatUint(p.Pos, 10):
+		return startFault("no event begins at %s, the next one is at %s", p.Place(), rows[0][1])
+	}
+	switch kind := strings.ToLower(rows[0][2]); {
+	case strings.Contains(kind, "rows"), kind == "table_map", kind == "xid", kind == "xa_prepare", kind == "intvar", kind == "rand", kind == "user_var":
+		return startFault("the event at %s, %s, is inside a transaction", p.Place(), rows[0][2])
+	}
+	return nil
+}
+
+func startFault(format string, args ...any) error {
+	return fault.New(fault.Config, "start_invalid", "start",
+		"write start: earliest or latest, or a place at which a transaction begins, as SHOW BINLOG EVENTS IN '...' lists them", format, args...)
+}
+
+func purgedFault(format string, args ...any) error {
+	return fault.New(fault.Environment, "position_purged", "start",
+		"the server has deleted the log at which reading should begin: write start: earliest, or restore the logs", format, args...)
 }
 
 // checkGrants does what reading will do and the account may not be allowed to.

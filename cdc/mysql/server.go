@@ -137,7 +137,22 @@ func (v *server) status(ctx context.Context) (rows [][]string, err error) {
 	return rows, err
 }
 
-// logs returns the server's log files, oldest first, with their sizes.
+// logSize returns the size of one of the server's log files; 0 for one that is
+// not there.
+func (v *server) logSize(ctx context.Context, file string) (uint64, error) {
+	rows, err := v.conn.Query(ctx, "SHOW BINARY LOGS")
+	if err != nil {
+		return 0, err
+	}
+	for _, r := range rows {
+		if r[0] == file && len(r) > 1 {
+			return strconv.ParseUint(r[1], 10, 64)
+		}
+	}
+	return 0, nil
+}
+
+// logs returns the server's log files, oldest first.
 func (v *server) logs(ctx context.Context) (files []string, err error) {
 	rows, err := v.conn.Query(ctx, "SHOW BINARY LOGS")
 	if err != nil {

@@ -71,9 +71,16 @@ func New(c Config, env cdc.Env) (*Source, error) {
 	return s, nil
 }
 
-// Initial returns where the configuration says that a new pipeline begins.
+// Initial returns where the configuration says that a new pipeline begins,
+// after checking what only a beginning needs: that the tables which are named
+// one by one are there, and that a start which is written out can be read from.
+// Later on tables may be dropped and the start's log be purged. Faults:
+// unknown_table, start_invalid, position_purged.
 func (s *Source) Initial(ctx context.Context) (sdk.Position, error) {
 	return s.ask(ctx, func(v *server) (*position.Position, error) {
+		if err := s.checkTables(ctx, v); err != nil {
+			return nil, err
+		}
 		switch s.config.Start {
 		case startEarliest:
 			return v.earliest(ctx)
@@ -89,7 +96,7 @@ func (s *Source) Initial(ctx context.Context) (sdk.Position, error) {
 				"GTIDs of %v, but the server is %v", p.Flavor, v.flavor)
 		}
 		p.Flavor, p.Server = v.flavor, v.uuid
-		return p, nil
+		return p, s.checkStart(ctx, v, p)
 	})
 }
 
@@ -156,9 +163,9 @@ func (s *Source) Run(ctx context.Context, start cdc.Start, emit func(context.Con
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case r.stop != nil:
-			return r.stop
+			return a.Fail(ctx, r.stop)
 		case !mendable(err):
-			return err
+			return a.Fail(ctx, err)
 		}
 		if r.events > 0 {
 			attempt = 0

@@ -126,7 +126,7 @@ func texts(rows []cdctest.RecordedRow) (list []string) {
 func TestRows(t *testing.T) {
 	modes(t, func(t *testing.T, db *testserver.DB, mode string) {
 		prepare(t, db)
-		src := open(t, db, with(mode), func(c *Config, _ *cdc.Env) { c.Tables = []string{"shop.o*s", "sys.x"} })
+		src := open(t, db, with(mode), func(c *Config, _ *cdc.Env) { c.Tables = []string{"shop.o*s", "sys.x*"} })
 		db.Exec(t, "INSERT INTO shop.orders VALUES (1, 10, 'a'), (2, 4294967295, NULL)",
 			"INSERT INTO shop.other VALUES (1)", "UPDATE shop.orders SET note = _utf8mb4 x'c3bc' WHERE id = 1",
 			"BEGIN", "DELETE FROM shop.orders WHERE id = 2", "INSERT INTO shop.other VALUES (2)", "COMMIT",

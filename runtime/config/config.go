@@ -114,7 +114,7 @@ type NATS struct {
 
 // Embedded configures the embedded NATS server.
 type Embedded struct {
-	Listen     string     `yaml:"listen" doc:"host:port for clients; none means in-process only"`
+	Listen     string     `yaml:"listen" doc:"host:port for clients; \"\" for none: in-process only"`
 	Durability Durability `yaml:"durability" doc:"fsync makes every acknowledgement durable on disk; interval syncs five times a second"`
 }
 

@@ -41,7 +41,7 @@ func (n *NATS) run(ctx context.Context, dir string) error {
 		return err
 	}
 	if err := probe(n.cfg.Listen); err != nil {
-		return startFault(n.cfg.Listen, "choose a free address for nats.embedded.listen", err)
+		return startFault(n.cfg.Listen, "choose a free address for nats.embedded.listen; where a NATS server runs there that this cdcd may use, write nats: {url: \"nats://"+n.cfg.Listen+"\"}", err)
 	}
 	s, err := server.NewServer(opts)
 	if err != nil {

@@ -169,7 +169,7 @@ func (a *attempt) checkConfig(anchor sink.Anchor) error {
 		before, known = anchor.Fingerprint, true
 	}
 	now := p.spec.Config.Fingerprint
-	if known && before != now && anchor.At.Tx != "" {
+	if known && before != now && anchor.At.Tx != "" && !anchor.Complete {
 		return fault.New(fault.Config, CodeConfigChanged, p.spec.Name,
 			"run with the tables, steps and modules of the last run until it has stopped in order, then change them",
 			"delivery stopped at %s, and the configuration has changed since", anchor.At)

@@ -62,6 +62,9 @@ func (w *world) rig(t testing.TB, script cdctest.Script, edit func(*Spec)) *rig 
 	if edit != nil {
 		edit(&spec)
 	}
+	if r.sink.fingerprint = spec.Config.Fingerprint; r.sink.fingerprint == "f2" {
+		r.step.shift = 1
+	}
 	r.p = New(spec)
 	return r
 }
@@ -156,10 +159,14 @@ func deadLetters(t testing.TB, p *state.Pipeline) []string {
 }
 
 // undisturbed runs the script once and returns its messages and dead letters.
-func undisturbed(t testing.TB, script cdctest.Script) ([]stored, []string) {
+func undisturbed(t testing.TB, script cdctest.Script, edit ...func(*Spec)) ([]stored, []string) {
 	t.Helper()
 	w := newWorld()
-	r := w.rig(t, script, nil)
+	r := w.rig(t, script, func(s *Spec) {
+		for _, f := range edit {
+			f(s)
+		}
+	})
 	defer r.close(t)
 	if err := r.p.Run(t.Context()); err != nil {
 		t.Fatal(err)
@@ -177,13 +184,7 @@ func TestCrashesChangeNothing(t *testing.T) {
 		for range rapid.IntRange(0, 4).Draw(rt, "crashes") {
 			ctx, cancel := context.WithCancel(t.Context())
 			r := w.rig(t, cut(rt, script), nil)
-			c := &crasher{w: w, sink: r.sink, stop: cancel,
-				at:      rapid.SampledFrom(allGaps).Draw(rt, "gap"),
-				after:   rapid.IntRange(0, 6).Draw(rt, "after"),
-				arrived: rapid.IntRange(0, 9).Draw(rt, "arrived"),
-				lost:    rapid.SampledFrom([]int{0, 0, 1, 3, 20}).Draw(rt, "lost"),
-				seed:    rapid.Uint64().Draw(rt, "seed")}
-			r.p.gaps = c
+			c := drawCrash(rt, w, r, cancel)
 			err := r.p.Run(ctx)
 			cancel()
 			r.close(t)
@@ -206,6 +207,106 @@ func TestCrashesChangeNothing(t *testing.T) {
 			rt.Fatalf("the dead letters differ:\n%s", d)
 		}
 	})
+}
+
+// drawCrash draws where a life ends and what its crash leaves.
+func drawCrash(t *rapid.T, w *world, r *rig, stop context.CancelFunc) *crasher {
+	c := &crasher{w: w, sink: r.sink, stop: stop,
+		at:      rapid.SampledFrom(allGaps).Draw(t, "gap"),
+		after:   rapid.IntRange(0, 6).Draw(t, "after"),
+		arrived: rapid.IntRange(0, 9).Draw(t, "arrived"),
+		lost:    rapid.SampledFrom([]int{0, 0, 1, 3, 20}).Draw(t, "lost"),
+		seed:    rapid.Uint64().Draw(t, "seed")}
+	r.p.gaps = c
+	return c
+}
+
+func fingerprint(f string) func(*Spec) { return func(s *Spec) { s.Config.Fingerprint = f } }
+
+func byTx(messages []stored) map[string][]stored {
+	out := map[string][]stored{}
+	for _, m := range messages {
+		out[m.Place.Tx] = append(out[m.Place.Tx], m)
+	}
+	return out
+}
+
+// Whatever crashes while the steps are changed back and forth: every
+// transaction is whole and of one configuration, and a change is refused only
+// where the stream ends inside a transaction, and then until it is taken back.
+func TestConfigChangesBetweenCrashes(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		script := drawScript(rt)
+		want := map[string]map[string][]stored{}
+		for _, f := range []string{"f1", "f2"} {
+			messages, _ := undisturbed(t, script, fingerprint(f))
+			want[f] = byTx(messages)
+		}
+		w := newWorld()
+		for lives := rapid.IntRange(1, 6).Draw(rt, "lives"); lives > 0; lives-- {
+			f := rapid.SampledFrom([]string{"f1", "f2"}).Draw(rt, "configuration")
+			ctx, cancel := context.WithCancel(t.Context())
+			r := w.rig(t, cut(rt, script), fingerprint(f))
+			c := &crasher{}
+			if lives > 1 {
+				c = drawCrash(rt, w, r, cancel)
+			}
+			err := r.p.Run(ctx)
+			cancel()
+			r.close(t)
+			switch {
+			case faultOf(err, CodeConfigChanged) != nil:
+				last := w.broker.messages[len(w.broker.messages)-1]
+				if last.Place.Tx == "" || last.TxLast || last.Fingerprint == f {
+					rt.Fatalf("%v behind %+v", err, last)
+				}
+				lives += min(1, 2-lives) // the last life is one that is let run
+			case err != nil:
+				rt.Fatal(err)
+			case c.left != nil:
+				w = c.left
+			}
+		}
+		checkConfigs(rt, script, want, w.broker.data())
+	})
+}
+
+func checkConfigs(t *rapid.T, script cdctest.Script, want map[string]map[string][]stored, got []stored) {
+	whole := byTx(got)
+	var order []stored
+	for _, tx := range script.Txs {
+		if !cmp.Equal(whole[tx.ID], want["f1"][tx.ID]) && !cmp.Equal(whole[tx.ID], want["f2"][tx.ID]) {
+			t.Fatalf("transaction %s is of neither configuration (-f1 +stream):\n%s", tx.ID, cmp.Diff(want["f1"][tx.ID], whole[tx.ID]))
+		}
+		order = append(order, whole[tx.ID]...)
+	}
+	if d := cmp.Diff(order, got); d != "" {
+		t.Fatalf("the order differs:\n%s", d)
+	}
+}
+
+// A definition that goes out behind a transaction which the stream had before
+// the start says so: a crash there must not send the transaction again.
+func TestDefinitionBehindTheAnchor(t *testing.T) {
+	row := []cdctest.Row{{Schema: cdctest.Table(1, "t"), Key: 5}}
+	script := cdctest.Script{Ends: true, RowsMax: 5, Together: func() int { return 2 },
+		Txs: []cdctest.Tx{{ID: "u:1", Rows: row}, {ID: "u:2", Rows: row}}}
+	for _, whole := range []bool{true, false} {
+		w := newWorld()
+		at := sink.Place{Tx: "u:1", Parts: 1}
+		w.broker.messages = []stored{{Kind: sink.KindData, Base: "0", Place: at, TxLast: whole, Fingerprint: "f1"}}
+		r := w.rig(t, script, nil)
+		if err := r.p.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r.close(t)
+		if m := w.broker.kinds(sink.KindSchema); len(m) != 1 || m[0].Place != at || !m[0].TxLast || m[0].Base != "0" {
+			t.Errorf("%+v", m)
+		}
+		if n := len(w.broker.data()); n != 2 {
+			t.Errorf("%d rows in the stream", n)
+		}
+	}
 }
 
 // Every gap is one that a run passes, so that a crash there is really tried.

@@ -30,12 +30,13 @@ type stored struct {
 	TxRows              uint64
 	TxLast, SubjectLast bool
 	Epoch               uint64 // of its writer
+	Fingerprint         string // of what its place's transaction was made by
 }
 
 func (w *modelSink) store(g *sink.Group, i int) stored {
 	m := &g.Messages[i]
 	s := stored{Kind: m.Kind, Subject: string([]byte(m.Subject)), Key: string(m.Key), Body: string(m.Body),
-		Headers: string(m.Headers), Base: g.Base, Place: m.Place, TxRows: m.TxRows, TxLast: m.TxLast, SubjectLast: m.SubjectLast, Epoch: w.epoch}
+		Headers: string(m.Headers), Base: g.Base, Place: m.Place, TxRows: m.TxRows, TxLast: m.TxLast, SubjectLast: m.SubjectLast, Epoch: w.epoch, Fingerprint: w.fingerprint}
 	s.Place.Tx = string(bytes.Clone([]byte(m.Place.Tx)))
 	return s
 }
@@ -68,7 +69,7 @@ func (b *broker) data() []stored {
 	var out []stored
 	for _, m := range b.messages {
 		if m.Kind == sink.KindData || m.Kind == sink.KindTxEnd {
-			m.Base, m.Epoch = "", 0 // where a batch began and who wrote is no matter of the transaction
+			m.Base, m.Epoch, m.Fingerprint = "", 0, "" // where a batch began and who wrote is no matter of the transaction
 			out = append(out, m)
 		}
 	}
@@ -90,8 +91,9 @@ func (b *broker) kinds(k sink.MessageKind) []stored {
 // modelSink writes to a broker. Groups stay in its window until Wait takes
 // them: that is when they arrive and are acknowledged.
 type modelSink struct {
-	b     *broker
-	epoch uint64
+	b           *broker
+	fingerprint string
+	epoch       uint64
 
 	mu     sync.Mutex
 	window []*sink.Group
@@ -119,14 +121,18 @@ func (s *modelSink) Claim(ctx context.Context, hint sink.Hint, initial func(cont
 		a.Base = pos
 	} else {
 		last := s.b.messages[len(s.b.messages)-1]
-		a.Base, a.At = last.Base, last.Place
+		a.Base, a.At, a.Complete, a.Fingerprint = last.Base, last.Place, last.TxLast, last.Fingerprint
 		if hint.Exact && hint.Token == s.b.token() {
-			a.Base, a.At = hint.Position, sink.Place{}
+			a.Base, a.At, a.Complete = hint.Position, sink.Place{}, false
 		}
 	}
 	s.b.epoch++
 	s.epoch, a.Epoch = s.b.epoch, s.b.epoch
-	s.b.messages = append(s.b.messages, stored{Kind: sink.KindMarker, Base: a.Base, Place: a.At, Epoch: s.epoch})
+	m := stored{Kind: sink.KindMarker, Base: a.Base, Place: a.At, TxLast: a.Complete, Epoch: s.epoch, Fingerprint: s.fingerprint}
+	if a.At.Tx != "" && !a.Complete {
+		m.Fingerprint = a.Fingerprint
+	}
+	s.b.messages = append(s.b.messages, m)
 	return a, nil
 }
 
@@ -208,6 +214,7 @@ func (s *modelSink) Close(context.Context) error {
 // their key, and routes some.
 type modelStep struct {
 	onError OnError
+	shift   int64 // added to the keys: another configuration
 	builder sdk.Builder
 	out     Output
 	closed  int
@@ -238,7 +245,7 @@ func (s *modelStep) Process(_ context.Context, in *sdk.Batch) (Output, error) {
 
 func (s *modelStep) row(r sdk.Row, i int) {
 	s.saw = append(s.saw, string(r.Tx().ID())+"#"+strconv.FormatUint(r.Ordinal(), 10))
-	switch key := r.After().Int(0); key % 7 {
+	switch key := r.After().Int(0) + s.shift; key % 7 {
 	case 0:
 		s.out.Dropped++
 	case 1:

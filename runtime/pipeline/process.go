@@ -116,8 +116,12 @@ func (a *attempt) launched(ctx context.Context, f *flight) error {
 }
 
 // dropDone takes out the rows of the anchor's transaction that the sink has:
-// no step sees them again. The anchor's own row stays, to be compared.
+// no step sees them again. Of a transaction that is not complete there, the
+// anchor's own row stays, to be compared.
 func (a *attempt) dropDone(b *cdc.Batch) {
+	if done := a.render.done; done != "" {
+		b.Keep(func(i int) bool { return string(b.Row(i).Tx().ID()) != done })
+	}
 	at := a.render.resume
 	if at == nil {
 		return

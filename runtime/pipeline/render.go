@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/cdcd-io/cdcd/cdc"
@@ -31,11 +32,16 @@ type renderer struct {
 	carry sink.Place // of its last message; meaningful when n > 0
 	// resume is the anchor's message until its row has come by again.
 	resume *sink.Place
+	// done is the anchor's transaction when the sink has all of it, until it has
+	// come by again without its rows; with other tables it may not come at all.
+	done string
 
 	g      *group
 	texts  []byte         // transaction ids and routed subjects of the open group
 	ranges []txRange      // transactions that are whole in the open group
 	last   int            // index of the last message that has a place, -1 without
+	behind bool           // the sink has messages behind the group's base: carry is the last
+	tx     span           // id of the transaction that is being rendered
 	seen   map[string]int // for SubjectLast
 }
 
@@ -62,7 +68,12 @@ func newRenderer(s *Spec, anchor sink.Anchor) *renderer {
 	r.keyer, _ = s.Format.(format.Keyer)
 	if anchor.At.Tx != "" {
 		at := anchor.At
-		r.open, r.n, r.carry, r.resume = at.Tx, at.N+1, at, &at
+		r.open, r.n, r.carry = at.Tx, at.N+1, at
+		if anchor.Complete {
+			r.done = at.Tx
+		} else {
+			r.resume = &at
+		}
 	}
 	return r
 }
@@ -77,6 +88,9 @@ func (r *renderer) group(b *cdc.Batch, out *sdk.Batch) (*sink.Group, error) {
 	row := 0
 	for i := range b.Txs() {
 		tx := b.Tx(i)
+		if r.done != "" && string(tx.ID()) != r.done { // the group's base is behind it
+			r.done, r.open, r.behind = "", "", false
+		}
 		if r.open != "" && string(tx.ID()) != r.open {
 			return nil, r.notReproducible(tx, "the source went on with transaction %s inside %s", tx.ID(), r.open)
 		}
@@ -95,10 +109,17 @@ func (r *renderer) group(b *cdc.Batch, out *sdk.Batch) (*sink.Group, error) {
 
 // transaction renders the rows of transaction i, which begin at row.
 func (r *renderer) transaction(i int, tx sdk.Tx, out *sdk.Batch, row int) (next int, err error) {
+	if r.done != "" {
+		if tx.Ends() {
+			r.done, r.open = "", ""
+		}
+		return row, nil
+	}
 	if r.open == "" {
 		r.n = 0
 	}
 	first, id := len(r.g.Messages), r.text(tx.ID())
+	r.tx = id
 	for row < out.Rows() && out.Row(row).TxIndex() == i {
 		ordinal, end := out.Row(row).Ordinal(), row+1
 		for end < out.Rows() && out.Row(end).TxIndex() == i && out.Row(end).Ordinal() == ordinal {
@@ -128,19 +149,15 @@ func (r *renderer) transaction(i int, tx sdk.Tx, out *sdk.Batch, row int) (next 
 // endTx ends a transaction: one that came whole has marked messages, one that
 // came in parts a message behind it.
 func (r *renderer) endTx(tx sdk.Tx, id span, first int) error {
-	ended := false
 	if at := r.resume; at != nil {
-		if at.Parts != 0 || at.Row != tx.RowsTotal() {
-			return r.notReproducible(tx, "its %d rows gave nothing where the stream has %s", tx.RowsTotal(), at)
-		}
-		ended, r.resume = true, nil // the stream has its tx_end
+		return r.notReproducible(tx, "its %d rows gave nothing where the stream has %s", tx.RowsTotal(), at)
 	}
 	switch {
 	case tx.Whole():
 		if len(r.g.Messages) > first {
 			r.ranges = append(r.ranges, txRange{first, len(r.g.Messages), tx.RowsTotal()})
 		}
-	case r.n > 0 && !ended:
+	case r.n > 0:
 		from := len(r.g.Buf)
 		r.g.Buf = format.AppendTxEnd(r.g.Buf, string(tx.ID()), tx.RowsTotal(), r.n)
 		r.add(sink.Message{Kind: sink.KindTxEnd, Subject: r.control, Body: r.cut(from), TxRows: tx.RowsTotal(), TxLast: true,
@@ -214,10 +231,11 @@ func (r *renderer) controlMessage(kind sink.MessageKind, body []byte) {
 	switch {
 	case r.last >= 0:
 		m.Place, id = r.g.Messages[r.last].Place, r.g.ids[r.last]
-	case r.sent():
+	case r.behind:
 		m.Place = r.carry
 		id = r.text([]byte(r.carry.Tx))
 	}
+	m.TxLast = id.to > id.from && !bytes.Equal(r.texts[id.from:id.to], r.texts[r.tx.from:r.tx.to])
 	r.add(m, id, span{})
 }
 
@@ -232,7 +250,8 @@ func (r *renderer) heartbeat(pos sdk.Position, logPos string) *sink.Group {
 func (r *renderer) begin(base, end sdk.Position) {
 	r.g = r.pool.get()
 	r.g.Base, r.g.End = base, end
-	r.texts, r.ranges, r.last = r.texts[:0], r.ranges[:0], -1
+	r.texts, r.ranges, r.last, r.tx = r.texts[:0], r.ranges[:0], -1, span{}
+	r.behind = r.sent()
 }
 
 func (r *renderer) text(v []byte) span {

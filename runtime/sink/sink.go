@@ -45,7 +45,8 @@ type Hint struct {
 	Token    string       // of the last confirmed group; empty without a checkpoint
 	Position sdk.Position // Group.End of that group
 	// Exact is false when that group ended inside a transaction: the sink's last
-	// message then says where.
+	// message then says where. An empty group ends where the group before it
+	// did, and the first of a run where the claim's Anchor stood.
 	Exact bool
 }
 
@@ -54,6 +55,8 @@ type Hint struct {
 type Anchor struct {
 	Base sdk.Position // everything before it is done
 	At   Place        // the last message, when it lies behind Base
+	// Complete says that the sink has all messages of At's transaction.
+	Complete bool
 	// Found is false for a sink that had nothing before this claim.
 	Found bool
 	// Epoch is this claim's number.
@@ -149,8 +152,8 @@ type Message struct {
 	Place   Place  // Place.Tx is empty where the group's Base is exact for the message
 	// TxRows is how many followed rows the transaction has; 0 while unknown.
 	TxRows uint64
-	// TxLast says that no message of the transaction follows; SubjectLast, none
-	// on the same subject.
+	// TxLast says that no message of the place's transaction follows, also on a
+	// control message behind the last one; SubjectLast, none on the same subject.
 	TxLast, SubjectLast bool
 }
 

@@ -325,6 +325,47 @@ func TestStops(t *testing.T) {
 	}
 }
 
+// TestFail: what was whole before the place of an error is delivered, and
+// nothing of the transaction that it cuts off.
+func TestFail(t *testing.T) {
+	for name, c := range map[string]struct {
+		write func(*script)
+		rows  int
+	}{
+		"between transactions": {func(s *script) { s.add(99, 0, nil) }, 5},
+		"inside one": {func(s *script) {
+			s.query("BEGIN", "TRUNCATE orders")
+			s.add(99, 0, nil)
+		}, 5},
+		"behind parts of one": {func(s *script) {
+			s.query("BEGIN")
+			for range 600 {
+				s.query("TRUNCATE orders")
+			}
+			s.add(99, 0, nil)
+		}, 5 + cdc.BatchRowsMax},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := (&script{}).at(4)
+			s.tx(2)
+			s.tx(3)
+			end := s.pos
+			c.write(s)
+			r := newRig(t, begin(), "")
+			err := r.feed(t, s.events...)
+			if got := r.Fail(t.Context(), err); got != err || !fault.HasCode(err, "unknown_event") {
+				t.Fatal(err, got)
+			}
+			if n := len(cdctest.Rows(r.got)); n != c.rows {
+				t.Errorf("%d rows, want %d", n, c.rows)
+			}
+			if got := r.Position().Pos; got != end {
+				t.Errorf("the position is %d, the last whole transaction ends at %d", got, end)
+			}
+		})
+	}
+}
+
 // TestPositionOnly: a position without rows is told about once a second, with
 // rotations and heartbeats at once, and never while a transaction is looked for.
 func TestPositionOnly(t *testing.T) {

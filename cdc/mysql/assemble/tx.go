@@ -20,6 +20,7 @@ type tx struct {
 	begun      bool // BEGIN, or MariaDB's group: it ends with XID, COMMIT or ROLLBACK
 	standalone bool // MariaDB: it ends with its only statement
 	skip       bool // handed out long ago
+	before     bool // it lies in front of where reading begins
 	xa         bool // between XA START and XA PREPARE
 	building   bool // it is in the builder
 
@@ -81,6 +82,7 @@ func (a *Assembler) dropTx() {
 	if a.tx.building {
 		a.b.DropTx()
 	}
+	a.defs.history.Rollback()
 	a.tx.open, a.tx.building = false, false
 }
 
@@ -89,7 +91,7 @@ func (a *Assembler) dropTx() {
 func (a *Assembler) seek() error {
 	t := &a.tx
 	if a.notThis > 0 && t.start < a.notThis {
-		t.skip = true
+		t.skip, t.before = true, true
 		return nil
 	}
 	a.notThis = 0
@@ -213,6 +215,9 @@ func (a *Assembler) commit(ctx context.Context) error {
 		a.b.EndTx(a.at.pos, 0)
 	}
 	a.at.commit(t.gtid)
+	if err := a.keepChanges(); err != nil {
+		return err
+	}
 	a.sent = sent{}
 	building, large := t.building, t.handed > 0
 	t.open, t.building = false, false

@@ -33,7 +33,7 @@ type part struct{ runs []string }
 // New returns the Filter of the patterns, and a fault of code tables_invalid
 // for each that can't be read; its path is "tables[i]".
 func New(patterns []string) (*Filter, []*fault.Fault) {
-	const hint = `write tables as "db.table", with * for any run of characters, such as tables: [shop.orders, "shop.item_*"]`
+	const hint = `write tables as "db.table", with * for any run of characters, such as tables: [shop.orders, "shop.item_*"]; names with spaces or dots go into backquotes`
 	f := &Filter{}
 	var faults []*fault.Fault
 	refuse := func(path, format string, args ...any) {

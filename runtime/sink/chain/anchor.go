@@ -24,6 +24,7 @@ type anchor struct {
 	foreign uint64 // messages of others behind it
 	base    sdk.Position
 	place   sink.Place // zero where base is exact
+	whole   bool       // the stream has all of place's transaction
 	count   uint64     // data messages up to there
 	epoch   uint64
 	marker  bool
@@ -101,6 +102,7 @@ func (c *Chain) decode(ctx context.Context, a *anchor, rec *Record) error {
 		return c.foreignFault(rec.Seq, "its headers are not ours: %w", err)
 	}
 	a.marker = rec.Headers[HeaderKind.String()] == sink.KindMarker.String()
+	a.whole = rec.Headers[HeaderTxLast.String()] != ""
 	if s := rec.Headers[HeaderBaseSeq.String()]; s != "" {
 		seq, err := strconv.ParseUint(s, 10, 64)
 		if err != nil || seq >= rec.Seq || a.place.Tx == "" {
@@ -151,7 +153,7 @@ func (c *Chain) resume(a anchor, readErr error, hint sink.Hint) (anchor, uint64,
 		readErr != nil && !a.found && t.seq == a.state.LastSeq)
 	switch {
 	case named: // the checkpoint's position is later than the message's
-		a.base, a.place = hint.Position, sink.Place{}
+		a.base, a.place, a.whole = hint.Position, sink.Place{}, false
 		a.found, a.seq, a.epoch, a.count = true, t.seq, t.epoch, t.count
 		return a, 0, nil
 	case readErr != nil:

@@ -196,7 +196,8 @@ func (w *writer) newBase(now time.Time) {
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // marker makes w.out the marker that claims the stream behind the anchor, for
-// the given epoch.
+// the given epoch. Inside a transaction it repeats the fingerprint that the
+// transaction was begun with: that one alone may finish it.
 func (c *Chain) marker(a anchor, epoch uint64, now time.Time) {
 	pos := exactPos
 	if a.place.Tx != "" {
@@ -222,4 +223,11 @@ func (c *Chain) marker(a anchor, epoch uint64, now time.Time) {
 	o.Values[HeaderEpoch] = strconv.FormatUint(epoch, 10)
 	o.Values[HeaderKind] = sink.KindMarker.String()
 	o.Values[HeaderFingerprint] = c.cfg.Fingerprint
+	switch {
+	case a.place.Tx == "":
+	case a.whole:
+		o.Values[HeaderTxLast] = "1"
+	case a.print != "":
+		o.Values[HeaderFingerprint] = a.print
+	}
 }
