@@ -133,6 +133,9 @@ func (a *Assembler) prepare(ctx context.Context, m *binlog.TableMap) (*table, er
 			return nil, a.uncertain(n, "its definition changed without a statement in the log")
 		}
 	}
+	if needed && a.o.Catalog == nil {
+		return nil, a.uncertain(n, "there is no server to ask: these are files")
+	}
 	d, err := a.read(ctx, n)
 	if err != nil {
 		return nil, err
