@@ -119,6 +119,11 @@ func (a *attempt) claim(ctx context.Context) (done bool, err error) {
 	if err := a.checkConfig(anchor); err != nil {
 		return false, err
 	}
+	if !known && !anchor.Found { // a sink that writes no marker knows nothing of where it began
+		if err := p.spec.State.Commit(state.Checkpoint{Position: anchor.Base, Exact: true, Time: p.spec.Now()}); err != nil {
+			return false, err
+		}
+	}
 	a.start = cdc.Start{Base: anchor.Base, Tx: anchor.At.Tx}
 	a.render = newRenderer(&p.spec, anchor)
 	a.end, a.named = anchor.Base, anchor.Base

@@ -362,6 +362,19 @@ func TestSourceFaultHaltsAfterDraining(t *testing.T) {
 	r.close(t)
 }
 
+// Where the first run began is known, also when it delivered nothing: a sink
+// without markers would else begin at another place the next time.
+func TestBeginningIsKept(t *testing.T) {
+	r := newWorld().rig(t, cdctest.Script{Ends: true}, nil)
+	defer r.close(t)
+	if err := r.p.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if c, known, err := r.state.Load(); err != nil || !known || c.Position != "0" || !c.Exact || c.Token != "" {
+		t.Fatalf("%+v %v %v", c, known, err)
+	}
+}
+
 func TestConfigChangedMidTransaction(t *testing.T) {
 	w := newWorld()
 	run := func(fingerprint string) error {

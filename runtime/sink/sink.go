@@ -42,8 +42,8 @@ type Sink interface {
 
 // Hint is what the local checkpoint knows of the sink.
 type Hint struct {
-	Token    string       // of the last confirmed group; empty without a checkpoint
-	Position sdk.Position // Group.End of that group
+	Token    string       // of the last confirmed group; empty before the first
+	Position sdk.Position // Group.End of that group; before the first, where the first claim began
 	// Exact is false when that group ended inside a transaction: the sink's last
 	// message then says where. An empty group ends where the group before it
 	// did, and the first of a run where the claim's Anchor stood.

@@ -93,6 +93,9 @@ func (t *target) resume(ctx context.Context, f *os.File, hint sink.Hint, initial
 			return sink.Anchor{}, fault.New(fault.Environment, CodeUnknown, t.path,
 				"move the file away, or name another one", "the file has %d bytes, and no checkpoint speaks of them", have)
 		}
+		if hint.Position != "" { // nothing was confirmed since the first claim
+			return sink.Anchor{Base: hint.Position, Epoch: 1}, nil
+		}
 		base, err := initial(ctx)
 		return sink.Anchor{Base: base, Epoch: 1}, err
 	}

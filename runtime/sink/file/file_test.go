@@ -62,6 +62,9 @@ func TestFaults(t *testing.T) {
 	if text, err := os.ReadFile(path); err != nil || string(text) != "12345" {
 		t.Fatalf("a refused claim changed the file: %q, %v", text, err)
 	}
+	if a, err := claim(filepath.Join(dir, "new"), sink.Hint{Position: "p", Exact: true}); err != nil || a.Base != "p" {
+		t.Fatalf("a claim behind one that confirmed nothing begins at %q: %v", a.Base, err)
+	}
 	if _, err := claim(path, sink.Hint{Token: "3", Position: "p", Exact: true}); err != nil {
 		t.Fatal(err)
 	}

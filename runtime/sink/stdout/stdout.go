@@ -45,6 +45,9 @@ const exact = "-"
 // transaction its position is before the transaction, and its token has the place.
 func (o *out) Claim(ctx context.Context, hint sink.Hint, initial func(context.Context) (sdk.Position, error)) (sink.Anchor, error) {
 	o.at = sink.Place{}
+	if hint.Token == "" && hint.Position != "" {
+		hint.Token, hint.Exact = exact, true
+	}
 	if hint.Token == "" {
 		base, err := initial(ctx)
 		return sink.Anchor{Base: base, Epoch: 1}, err

@@ -35,6 +35,14 @@ func TestWritesDataMessagesAsLines(t *testing.T) {
 	}
 }
 
+// Behind a first run that confirmed nothing, the next one begins where that did.
+func TestBeginsWhereTheFirstRunBegan(t *testing.T) {
+	s := stdout.New(&bytes.Buffer{})
+	if a, err := s.Claim(t.Context(), sink.Hint{Position: "p", Exact: true}, initial); err != nil || a.Base != "p" || a.At.Tx != "" {
+		t.Fatalf("%+v, %v", a, err)
+	}
+}
+
 type closedPipe struct{}
 
 func (closedPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
