@@ -10,15 +10,9 @@ FUZZTIME   ?= 30s
 KILLS      ?= 20
 ROWS       ?= 400000
 RUNS       ?= 3
-TEST_FLAGS ?= -p 2 -timeout 12m
 
 # Every folder of connectors-wasm that holds Go is one connector.
 CONNECTORS := $(sort $(patsubst %/,%,$(dir $(wildcard connectors-wasm/*/*.go))))
-
-# The race detector makes these five to twenty times slower, because most of
-# their time is spent in compiled or interpreted WASM.
-NO_RACE := /(runtime/wasm|sdk/sdktest|connectors-wasm|examples|bench)(/|$$)
-HAVE_CC := $(shell command -v $$(go env CC))
 
 .DEFAULT_GOAL := help
 .PHONY: help build connectors demo servers test test-short bench bench-packages torture fuzz lint clean
@@ -43,14 +37,8 @@ demo: build ## run the demo: no database, no broker, no configuration
 servers: ## get the MySQL and MariaDB that the tests start
 	@scripts/servers.sh
 
-test: servers connectors lint ## run all tests against real servers, most with the race detector
-ifeq ($(HAVE_CC),)
-	@echo "*** no C compiler: testing WITHOUT the race detector" >&2
-	go test $(TEST_FLAGS) ./...
-else
-	go list ./... | { grep -vE '$(NO_RACE)' || true; } | xargs -r go test -race $(TEST_FLAGS)
-	go list ./... | { grep -E '$(NO_RACE)' || true; } | xargs -r go test $(TEST_FLAGS)
-endif
+test: servers connectors lint ## run all tests against real servers, many with the race detector
+	@scripts/test.sh
 
 test-short: connectors ## run the tests that start no servers
 	go test -short -p 2 ./...

@@ -121,11 +121,14 @@ type Env struct {
 // SchemaStore keeps the history of table definitions of one pipeline, for
 // servers whose log does not describe its tables completely.
 type SchemaStore interface {
-	// Put makes durable, before it returns, that the definition holds for rows
-	// behind the position; dropped says that the table is gone from there on.
-	Put(behind sdk.Position, s *sdk.Schema, dropped bool) error
-	// Each calls f for all definitions in the order in which they were put.
-	Each(f func(behind sdk.Position, s *sdk.Schema, dropped bool) error) error
+	// Put makes durable, before it returns, what the source knows of a table, or
+	// of a database's defaults, behind the position. The record's form is the
+	// source's own: it holds more than an sdk.Schema, so that the log's later
+	// statements can be applied to it.
+	Put(behind sdk.Position, record []byte) error
+	// Each calls f for all records in the order in which they were put. f must
+	// not keep record.
+	Each(f func(behind sdk.Position, record []byte) error) error
 }
 
 // Kind is a kind of source: one key under `source:` in the configuration.

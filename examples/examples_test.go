@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +87,30 @@ func TestDatabases(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The containers have a NATS server that is new enough.
+func TestComposeFiles(t *testing.T) {
+	files, err := filepath.Glob("*/compose.yaml")
+	if err != nil || len(files) < 2 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := regexp.MustCompile(`image: nats:(\d+)\.(\d+)`).FindSubmatch(text)
+		if m == nil {
+			t.Errorf("%s: no image of NATS with its version", file)
+			continue
+		}
+		major, _ := strconv.Atoi(string(m[1]))
+		minor, _ := strconv.Atoi(string(m[2]))
+		if major < 2 || major == 2 && minor < 14 {
+			t.Errorf("%s: nats:%d.%d, and cdcd needs 2.14", file, major, minor)
+		}
+	}
 }
 
 // statements returns shop.sql, after checking that the grants in the README

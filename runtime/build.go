@@ -181,6 +181,7 @@ func fingerprint(c config.Pipeline, modules []*wasm.Module) state.Steps {
 		Only         []string
 		With         json.RawMessage
 		OnError      config.OnError
+		Fuel         int64 `json:",omitempty"` // which rows it is too much for is the same on every machine
 	}
 	var all struct {
 		Source           string
@@ -194,7 +195,7 @@ func fingerprint(c config.Pipeline, modules []*wasm.Module) state.Steps {
 	}
 	out := state.Steps{}
 	for i, s := range c.Steps {
-		all.Steps = append(all.Steps, stepPart{s.Name, modules[i].Digest(), s.Only, s.With, s.OnError})
+		all.Steps = append(all.Steps, stepPart{s.Name, modules[i].Digest(), s.Only, s.With, s.OnError, int64(s.Limits.Fuel)})
 		out.Digests = append(out.Digests, modules[i].Digest())
 	}
 	all.Format, all.Template = outputOf(c.Sink)

@@ -43,13 +43,18 @@ var kinds = runtime.Kinds{
 
 // mask builds the shipped connector, once.
 var mask = sync.OnceValues(func() ([]byte, error) {
+	return connector("../connectors-wasm/mask", "../connectors-wasm/mask/manifest.json")
+})
+
+// connector builds one and stamps it, unless it stamps itself.
+func connector(source, manifestFile string) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "cdcd-runtime-test")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	out := filepath.Join(dir, "mask.wasm")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-buildmode=c-shared", "-o", out, "../connectors-wasm/mask")
+	out := filepath.Join(dir, "connector.wasm")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-buildmode=c-shared", "-o", out, source)
 	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, text)
@@ -61,12 +66,12 @@ var mask = sync.OnceValues(func() ([]byte, error) {
 	if _, err := manifest.Read(module); err == nil {
 		return module, nil
 	}
-	text, err := os.ReadFile("../connectors-wasm/mask/manifest.json")
+	text, err := os.ReadFile(manifestFile)
 	if err != nil {
 		return nil, err
 	}
 	return manifest.Append(module, text)
-})
+}
 
 // recording copies the demo's binlog files of a flavour and returns their paths.
 func recording(t testing.TB, flavor string) string {

@@ -49,6 +49,8 @@ func (j *job) status() telemetry.Status {
 	t.RowsIn, t.RowsOut, t.RowsDropped, t.RowsSkipped = s.RowsIn, s.RowsOut, s.RowsDropped, s.RowsSkipped
 	t.DeadLetters, t.Restarts = s.RowsDead, s.Restarts
 	t.LagSeconds, t.CheckpointAt = s.Lag.Seconds(), s.Checkpoint
+	t.Delivery = telemetry.Delivery{Batches: s.Delivery.Batches, Sum: s.Delivery.Sum.Seconds(),
+		Last: s.Delivery.Last.Seconds(), P50: s.Delivery.P50.Seconds(), P99: s.Delivery.P99.Seconds()}
 	t.GuestBytes, t.BudgetBytes = s.GuestBytes, s.BudgetBytes
 	if len(s.Receipts) > 0 {
 		t.Receipts = s.Receipts

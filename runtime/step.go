@@ -41,7 +41,7 @@ func (s *step) Close(ctx context.Context) (any, error) {
 // openStep instantiates a loaded module.
 func openStep(ctx context.Context, m *wasm.Module, pipelineName string, c config.Step) (pipeline.Step, error) {
 	sc := wasm.StepConfig{Instance: wasm.InstanceConfig{Pipeline: pipelineName, Step: c.Name, Config: c.With,
-		MemoryBytesMax: int64(c.Limits.Memory), Time: c.Limits.Time.Std()}}
+		Capabilities: c.Allow, MemoryBytesMax: int64(c.Limits.Memory), Fuel: int64(c.Limits.Fuel), Time: c.Limits.Time.Std()}}
 	if len(c.Only) > 0 {
 		sc.Only = func(s *sdk.Schema) bool { return matchesAny(c.Only, s.FullName()) }
 	}

@@ -232,7 +232,7 @@ func (p *Pipeline) Persist(c *Changes) error {
 	}
 	if p.dead+len(added) > p.s.opts.DeadLettersMax && len(added) > 0 {
 		return errors.Join(fault.New(fault.Fatal, CodeDeadLettersFull, p.name,
-			"mend the step that refuses the rows; to begin with none, move state.dir away: the position is then taken from the stream",
+			"mend the step or the rows at the source; or set on_error: skip for the step, which drops what it refuses",
 			"%d dead letters are kept, which is the limit", p.dead), b.Close())
 	}
 	for _, v := range c.values {
@@ -310,25 +310,24 @@ func (p *Pipeline) Schemas() *Schemas { return &Schemas{p} }
 // Schemas is a pipeline's history of table definitions: cdc.SchemaStore.
 type Schemas struct{ p *Pipeline }
 
-// Put makes durable, before it returns, that the definition holds for rows
-// behind the position; dropped says that the table is gone from there on.
-func (h *Schemas) Put(behind sdk.Position, s *sdk.Schema, dropped bool) error {
+// Put makes durable, before it returns, what is known behind the position.
+func (h *Schemas) Put(behind sdk.Position, record []byte) error {
 	h.p.mu.Lock()
 	defer h.p.mu.Unlock()
-	if err := h.p.set(schemaKey(h.p.name, h.p.schemas), encodeSchema(behind, s, dropped)); err != nil {
+	if err := h.p.set(schemaKey(h.p.name, h.p.schemas), encodeSchema(behind, record)); err != nil {
 		return err
 	}
 	h.p.schemas++
 	return nil
 }
 
-// Each calls f for all definitions in the order in which they were put.
-func (h *Schemas) Each(f func(behind sdk.Position, s *sdk.Schema, dropped bool) error) error {
+// Each calls f for all records in the order in which they were put.
+func (h *Schemas) Each(f func(behind sdk.Position, record []byte) error) error {
 	return h.p.s.each(pipelineKey(h.p.name, kindSchema), func(_, v []byte) error {
-		behind, s, dropped, err := decodeSchema(v)
+		behind, record, err := decodeSchema(v)
 		if err != nil {
 			return h.p.s.corrupt(fmt.Errorf("table definition of %s: %w", h.p.name, err))
 		}
-		return f(behind, s, dropped)
+		return f(behind, record)
 	})
 }

@@ -66,26 +66,22 @@ func (f *fields) bytes() []byte {
 	return v
 }
 
-// encodeSchema: version | dropped | position | sdk.AppendSchema.
-func encodeSchema(behind sdk.Position, s *sdk.Schema, dropped bool) []byte {
-	b := []byte{valueVersion, 0}
-	if dropped {
-		b[1] = 1
-	}
-	return sdk.AppendSchema(appendBytes(b, string(behind)), s)
+// encodeSchema: version | position | the source's record.
+func encodeSchema(behind sdk.Position, record []byte) []byte {
+	return append(appendBytes([]byte{valueVersion}, string(behind)), record...)
 }
 
-func decodeSchema(p []byte) (behind sdk.Position, s *sdk.Schema, dropped bool, err error) {
-	if len(p) < 2 || p[0] != valueVersion {
-		return "", nil, false, errValue
+// decodeSchema returns a view of p as the record.
+func decodeSchema(p []byte) (behind sdk.Position, record []byte, err error) {
+	if len(p) < 1 || p[0] != valueVersion {
+		return "", nil, errValue
 	}
-	f := fields{p: p[2:]}
+	f := fields{p: p[1:]}
 	behind = sdk.Position(f.bytes())
 	if f.bad {
-		return "", nil, false, errValue
+		return "", nil, errValue
 	}
-	s, err = sdk.DecodeSchema(f.p)
-	return behind, s, p[1] == 1, err
+	return behind, f.p, nil
 }
 
 // encodeDeadLetter: version | time µs | reason | position | schema | batch |

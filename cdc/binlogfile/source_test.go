@@ -66,6 +66,48 @@ func TestConform(t *testing.T) {
 	})
 }
 
+// TestDefinitionsOfTheirTime: with the servers' default settings files don't
+// name columns; their statements do.
+func TestDefinitionsOfTheirTime(t *testing.T) {
+	for name, db := range map[string]*testserver.DB{
+		"mysql":   testserver.MySQL(t, testserver.Args("--binlog-row-metadata=MINIMAL")),
+		"mariadb": testserver.MariaDB(t, testserver.Args("--binlog-row-metadata=NO_LOG")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			db.Exec(t, "CREATE DATABASE shop CHARACTER SET latin1", "CREATE TABLE shop.orders (id INT UNSIGNED PRIMARY KEY, a ENUM('x','y'), b TEXT)",
+				"INSERT INTO shop.orders VALUES (4294967295, 'y', 'b')", "FLUSH BINARY LOGS",
+				"ALTER TABLE shop.orders CHANGE b c TEXT FIRST, MODIFY a ENUM('new','x','y')",
+				"INSERT INTO shop.orders VALUES (_utf8mb4 x'c3a4', 2, 'new')")
+			db.Stop()
+			files, err := filepath.Glob(filepath.Join(db.BinlogDir(), "binlog.0*"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			slices.Sort(files)
+			src, err := New(Config{Files: files, Tables: []string{"shop.orders"}}, cdc.Env{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			from, err := src.Initial(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := cdctest.Read(t, src, cdc.Start{Base: from}, func(cdctest.Recorded) bool { return false })
+			if err != nil && err != cdc.ErrEnd {
+				t.Fatal(err)
+			}
+			var list []string
+			for _, r := range cdctest.Rows(got) {
+				list = append(list, r.Text)
+			}
+			want := []string{`c shop.orders (id=4294967295 a="y" b="b")`, `c shop.orders (c="ä" id=2 a="new")`}
+			if !slices.Equal(want, list) {
+				t.Fatalf("got %q", list)
+			}
+		})
+	}
+}
+
 // TestRows holds the source against what the workload did.
 func TestRows(t *testing.T) {
 	testserver.Each(t, func(t *testing.T, db *testserver.DB) {

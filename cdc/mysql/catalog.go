@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/cdcd-io/cdcd/cdc/mysql/binlog"
+	"github.com/cdcd-io/cdcd/cdc/mysql/gtid"
 	"github.com/cdcd-io/cdcd/cdc/mysql/position"
 	"github.com/cdcd-io/cdcd/cdc/mysql/replica"
 	"github.com/cdcd-io/cdcd/cdc/mysql/tables"
+	"github.com/cdcd-io/cdcd/cdc/schema"
 )
 
 // catalog reads tables' definitions over connections of their own: a dump takes
@@ -18,7 +19,7 @@ type catalog struct{ s *Source }
 
 // Table implements assemble.Catalog: the definition is read first, the log's end
 // after it.
-func (c catalog) Table(ctx context.Context, n tables.Name) (t *binlog.CatalogTable, read *position.Position, err error) {
+func (c catalog) Table(ctx context.Context, n tables.Name) (t *schema.Table, read *position.Position, err error) {
 	v, err := c.s.open(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -33,54 +34,82 @@ func (c catalog) Table(ctx context.Context, n tables.Name) (t *binlog.CatalogTab
 	return t, read, nil
 }
 
-// table reads a definition, nil for a table that is not there. The key is the
-// primary key, or the first unique one without NULLs.
-func (v *server) table(ctx context.Context, n tables.Name) (*binlog.CatalogTable, error) {
+// Charset implements assemble.Catalog.
+func (c catalog) Charset(ctx context.Context, db string) (charset string, read *position.Position, err error) {
+	v, err := c.s.open(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	defer func() { err = errors.Join(err, v.conn.Close()) }()
+	rows, err := v.conn.Query(ctx, "SELECT DEFAULT_CHARACTER_SET_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = "+replica.Quote(db))
+	if err != nil {
+		return "", nil, c.s.sqlFault(err)
+	}
+	if read, err = v.head(ctx); err != nil {
+		return "", nil, c.s.sqlFault(err)
+	}
+	if len(rows) == 1 {
+		charset = schema.CharsetName(rows[0][0])
+	}
+	return charset, read, nil
+}
+
+// table reads a definition, nil for a table that is not there.
+func (v *server) table(ctx context.Context, n tables.Name) (*schema.Table, error) {
 	where := fmt.Sprintf("TABLE_SCHEMA = %s AND TABLE_NAME = %s", replica.Quote(n.DB), replica.Quote(n.Table))
-	rows, err := v.conn.Query(ctx, "SELECT COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COALESCE(CHARACTER_SET_NAME, ''), "+
-		"COALESCE(GENERATION_EXPRESSION, ''), EXTRA FROM information_schema.COLUMNS WHERE "+where+" ORDER BY ORDINAL_POSITION")
+	rows, err := v.conn.Query(ctx, "SELECT COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COALESCE(CHARACTER_SET_NAME, ''), EXTRA "+
+		"FROM information_schema.COLUMNS WHERE "+where+" ORDER BY ORDINAL_POSITION")
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
-	t := &binlog.CatalogTable{DB: n.DB, Table: n.Table}
-	index := map[string]int{}
+	t := &schema.Table{DB: n.DB, Name: n.Table}
 	for _, r := range rows {
-		col := binlog.CatalogColumn{Name: r[0], Native: r[1], Nullable: r[2] == "YES", Charset: r[3]}
+		col := schema.Column{Name: r[0], Native: r[1], NotNull: r[2] != "YES", Charset: schema.CharsetName(r[3]),
+			Invisible: strings.Contains(r[4], "INVISIBLE")}
 		if base := strings.ToLower(r[1]); strings.HasPrefix(base, "enum(") || strings.HasPrefix(base, "set(") {
-			col.Labels = labels(r[1])
+			col.Labels = labels(r[1], v.flavor == gtid.MariaDB)
 		}
-		index[r[0]] = len(t.Columns)
 		t.Columns = append(t.Columns, col)
 	}
-	keys, err := v.conn.Query(ctx, "SELECT INDEX_NAME, COLUMN_NAME, NULLABLE, COALESCE(SUB_PART, '') FROM information_schema.STATISTICS WHERE "+
-		where+" AND NON_UNIQUE = 0 ORDER BY INDEX_NAME <> 'PRIMARY', INDEX_NAME, SEQ_IN_INDEX")
+	rows, err = v.conn.Query(ctx, "SELECT COALESCE(TABLE_COLLATION, '') FROM information_schema.TABLES WHERE "+where)
 	if err != nil {
 		return nil, err
 	}
-	t.Key = key(keys, index)
+	if len(rows) == 1 {
+		charset, _, _ := strings.Cut(rows[0][0], "_")
+		t.Charset = schema.CharsetName(charset)
+	}
+	// In the order in which the server has them, which information_schema does
+	// not tell.
+	if rows, err = v.conn.Query(ctx, "SHOW INDEX FROM "+name(n.Table)+" FROM "+name(n.DB)); err != nil {
+		return nil, err
+	}
+	t.Keys = keys(rows)
 	return t, nil
 }
 
-// key returns the columns of the first unique index without NULLs, prefixes and
-// expressions.
-func key(rows [][]string, index map[string]int) []int {
-	for i := 0; i < len(rows); {
-		name, usable := rows[i][0], true
-		var list []int
-		for ; i < len(rows) && rows[i][0] == name; i++ {
-			at, ok := index[rows[i][1]]
-			usable = usable && ok && rows[i][2] != "YES" && rows[i][3] == ""
-			list = append(list, at)
+// name quotes a name.
+func name(text string) string { return "`" + strings.ReplaceAll(text, "`", "``") + "`" }
+
+// keys reads the rows of SHOW INDEX.
+func keys(rows [][]string) (list []schema.Key) {
+	const nonUnique, keyName, columnName, subPart = 1, 2, 4, 7
+	for _, r := range rows {
+		if len(r) <= subPart {
+			continue
 		}
-		if usable {
-			return list
+		if len(list) == 0 || list[len(list)-1].Name != r[keyName] {
+			list = append(list, schema.Key{Name: r[keyName], Primary: r[keyName] == "PRIMARY", Unique: r[nonUnique] == "0"})
 		}
+		k := &list[len(list)-1]
+		k.Parts = append(k.Parts, schema.Part{Column: r[columnName], Prefix: r[subPart] != "" && r[subPart] != "NULL"})
 	}
-	return nil
+	return list
 }
 
 // labels reads the labels of "enum('a','b”c')".
-func labels(native string) (list []string) {
+// MariaDB has backslashes and ends of lines escaped in it.
+func labels(native string, maria bool) (list []string) {
 	text := native[strings.IndexByte(native, '(')+1:]
 	for {
 		start := strings.IndexByte(text, '\'')
@@ -92,6 +121,16 @@ func labels(native string) (list []string) {
 		for len(text) > 0 {
 			c := text[0]
 			text = text[1:]
+			if c == '\\' && maria && text != "" {
+				i := strings.IndexByte("nr0", text[0])
+				c = text[0]
+				if i >= 0 {
+					c = "\n\r\x00"[i]
+				}
+				label.WriteByte(c)
+				text = text[1:]
+				continue
+			}
 			if c == '\'' {
 				if !strings.HasPrefix(text, "'") {
 					break

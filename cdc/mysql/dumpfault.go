@@ -39,14 +39,14 @@ func (s *Source) dumpFault(err error) error {
 	switch {
 	case has("could not find first log file name", "purged", "could not find gtid state requested",
 		"could not find the gtid state"):
-		return f("position_purged", "the server has deleted the log at which reading must go on: take a new snapshot of the followed tables "+
-			"or begin anew with start: earliest, and keep logs longer (binlog_expire_logs_seconds)")
+		return f("position_purged", "the server has deleted the log at which reading must go on: begin anew (new names for pipeline and stream) "+
+			"with start: earliest, load what is missing from a backup, and keep logs longer (binlog_expire_logs_seconds)")
 	case has("same server_uuid/server_id", "same server_id", "same server_uuid"):
 		return f("server_id_in_use", "another replica or another cdcd uses this server_id: stop it, or set source.mysql.server_id to a number of its own")
 	case has("impossible position", "position > file size", "has more gtids than", "not in the master's binlog", "not in the source's binlog",
 		"which is not in the"):
 		return f("source_behind", "this server lacks transactions that were read before: connect to one that has them, "+
-			"or take a new snapshot of the followed tables")
+			"or begin anew: give the pipeline and its stream new names")
 	case has("max_allowed_packet"):
 		return f("event_too_large", "SET GLOBAL max_allowed_packet=1073741824 on the server")
 	case has("binary log is not open", "binary logging is not"):

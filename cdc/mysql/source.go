@@ -326,7 +326,7 @@ func (r *run) fits(ctx context.Context, v *server) error {
 	}
 	if missing {
 		return fault.New(fault.Fatal, "source_behind", r.s.target.Addr,
-			"connect to a server that has all that was read before, or take a new snapshot of the followed tables",
+			"connect to a server that has all that was read before, or copy the followed tables' content anew",
 			"transaction %s does not come behind %s on this server", tx, from.Place())
 	}
 	return nil

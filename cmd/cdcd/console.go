@@ -17,20 +17,33 @@ import (
 type console struct {
 	out, err io.Writer
 	json     bool
-	// tty says that out is a terminal; columns is its width.
-	tty     bool
-	columns int
+	tty      bool       // out is a terminal
+	size     func() int // the terminal's width as of now; nil without one
 }
 
 func newConsole(out, err *os.File) *console {
-	c := &console{out: out, err: err, columns: 100}
+	c := &console{out: out, err: err}
 	if term.IsTerminal(int(out.Fd())) && os.Getenv("TERM") != "dumb" {
 		c.tty = true
-		if w, _, e := term.GetSize(int(out.Fd())); e == nil && w > 0 {
-			c.columns = w
+		c.size = func() int {
+			w, _, _ := term.GetSize(int(out.Fd()))
+			return w
 		}
 	}
 	return c
+}
+
+// columnsDefault is the width where a terminal doesn't tell it.
+const columnsDefault = 80
+
+// width returns how many columns a line has.
+func (c *console) width() int {
+	if c.size != nil {
+		if w := c.size(); w > 0 {
+			return w
+		}
+	}
+	return columnsDefault
 }
 
 // apart returns a console that prints to standard error when a pipeline has

@@ -22,7 +22,7 @@ import (
 )
 
 type demoCmd struct {
-	For  time.Duration `default:"10s" help:"How long to replay the recordings; 0s as fast as it goes."`
+	For  time.Duration `default:"10s" help:"How long to replay the recordings; 0s for as fast as it goes."`
 	Keep string        `help:"Keep configuration, recordings and streams in this new folder." placeholder:"DIR"`
 }
 
@@ -91,13 +91,25 @@ func (d *demoCmd) Run(out *console, sig *signals) (err error) {
 	if err != nil {
 		return err
 	}
-	show := &demoView{out: out, live: l, began: began, at: began, limit: d.For + demoGrace, flavors: demoFlavors()}
+	show := &demoView{out: out, live: l, began: began, limit: d.limit(), flavors: demoFlavors(), rates: map[string]*[2]rate{}}
 	show.begin(dir)
 	return show.run(sig, daemon)
 }
 
-// demoGrace is how much longer than --for the demo waits for the files' end.
-const demoGrace = 30 * time.Second
+const (
+	// demoGrace is how much longer than --for the demo waits for the files' end.
+	demoGrace = 2 * time.Second
+	// demoStartMax bounds the compiling, and a replay that has no pace.
+	demoStartMax = 2 * time.Minute
+)
+
+// limit bounds the replay, from the first row on.
+func (d *demoCmd) limit() time.Duration {
+	if d.For <= 0 {
+		return demoStartMax
+	}
+	return d.For + demoGrace
+}
 
 // folder makes the demo's folder; remove takes it away again unless it is to
 // be kept.
@@ -160,6 +172,7 @@ type demoResult struct {
 	Dropped       uint64             `json:"dropped"`
 	ElapsedMS     float64            `json:"elapsed_ms"`
 	FirstRecordMS float64            `json:"first_record_ms"`
+	LagMS         float64            `json:"lag_ms_p50"` // from reading to the broker's confirmation, of the slower pipeline
 	GuestPeak     int64              `json:"guest_memory_bytes_peak"`
 	GuestAfter    int64              `json:"guest_memory_bytes_after_unload"`
 	Pipelines     []telemetry.Status `json:"pipelines"`
@@ -193,6 +206,7 @@ func (v *demoView) run(sig *signals, d *runtime.Daemon) error {
 	r.Pipelines = d.Status()
 	t := sum(r.Pipelines)
 	r.In, r.Out, r.Dropped, r.GuestAfter = t.in, t.out, t.dropped, t.guest
+	r.LagMS = milliseconds(t.lag)
 	if err = errors.Join(err, r.check()); err != nil {
 		return err
 	}

@@ -18,18 +18,18 @@ type demoView struct {
 	flavors []demoFlavor
 	dir     string
 	began   time.Time
-	limit   time.Duration
-	first   time.Duration // from the start to the first delivered record
-	peak    int64         // most memory that the connectors had
-	before  map[string]telemetry.Status
-	at      time.Time
+	limit   time.Duration       // of the replay, from its first row on
+	first   time.Duration       // from the start to the first delivered record
+	peak    int64               // most memory that the connectors had
+	rates   map[string]*[2]rate // rows in and out, by pipeline
 }
 
 func (v *demoView) begin(dir string) {
 	v.dir = dir
-	v.out.line("Two recorded binlogs of a small shop, from MySQL and MariaDB, go through two WASM connectors")
-	v.out.line("(mask hashes the emails, filter drops draft orders) into an embedded NATS JetStream.")
-	v.out.line("Everything is in %s. The first run compiles the connectors, which takes a few seconds.\n", dir)
+	v.out.line("Two recorded binlogs of a small shop, from MySQL and MariaDB, go through two\n" +
+		"WASM connectors (mask hashes the emails, filter drops draft orders) into an\n" +
+		"embedded NATS JetStream. lag is the time from reading a row off the log to the\n" +
+		"broker's confirmation. The first run compiles the connectors: a few seconds.\n")
 }
 
 // watch draws until all pipelines have ended, the time is over or ctx ends. Its
@@ -37,8 +37,9 @@ func (v *demoView) begin(dir string) {
 func (v *demoView) watch(ctx context.Context, d *runtime.Daemon, done chan error) error {
 	poll := time.NewTicker(10 * time.Millisecond)
 	defer poll.Stop()
-	over := time.NewTimer(v.limit)
+	over := time.NewTimer(demoStartMax)
 	defer over.Stop()
+	reading := false
 	drawn := time.Time{}
 	for {
 		select {
@@ -53,6 +54,10 @@ func (v *demoView) watch(ctx context.Context, d *runtime.Daemon, done chan error
 		all := d.Status()
 		t := sum(all)
 		v.peak = max(v.peak, t.guest)
+		if !reading && t.in > 0 {
+			reading = true
+			over.Reset(v.limit)
+		}
 		if v.first == 0 && t.out > 0 {
 			v.first = time.Since(v.began)
 		}
@@ -115,25 +120,30 @@ func (v *demoView) draw(all []telemetry.Status) {
 		}{"status", all})
 		return
 	}
-	now := time.Now()
-	seconds := max(now.Sub(v.at).Seconds(), 1e-3)
-	var b strings.Builder
-	fmt.Fprintf(&b, "%-14s %10s %7s %10s %7s %9s %10s %12s  %s\n", "pipeline", "rows in", "/s", "rows out", "/s", "dropped", "in flight", "connectors", "state")
-	next := map[string]telemetry.Status{}
-	for _, s := range all {
-		p := v.before[s.Pipeline]
-		rate := func(now, before uint64) string { return thousands(uint64(float64(now-before) / seconds)) }
-		flying := int64(s.Source.Rows) - int64(s.RowsOut+s.RowsDropped+s.RowsSkipped+s.DeadLetters)
-		fmt.Fprintf(&b, "%-14s %10s %7s %10s %7s %9s %10s %12s  %s\n", s.Pipeline, thousands(s.RowsIn), rate(s.RowsIn, p.RowsIn),
-			thousands(s.RowsOut), rate(s.RowsOut, p.RowsOut), thousands(s.RowsDropped), thousands(max(flying, 0)), size(s.GuestBytes), s.State)
-		next[s.Pipeline] = s
-	}
-	v.before, v.at = next, now
+	text := v.table(all, time.Now())
 	if v.live.tty {
-		v.live.draw(b.String())
+		v.live.draw(text)
 		return
 	}
-	_, _ = fmt.Fprint(v.out.out, b.String())
+	_, _ = fmt.Fprint(v.out.out, text)
+}
+
+// table has a line for each pipeline, of less than 80 columns.
+func (v *demoView) table(all []telemetry.Status, now time.Time) string {
+	var b strings.Builder
+	line := func(cells ...any) { fmt.Fprintf(&b, "%-12s %7s %6s %8s %6s %7s %7s %8s  %s\n", cells...) }
+	line("pipeline", "rows in", "/s", "rows out", "/s", "dropped", "lag", "memory", "state")
+	for i := range all {
+		s := &all[i]
+		r := v.rates[s.Pipeline]
+		if r == nil {
+			r = &[2]rate{}
+			v.rates[s.Pipeline] = r
+		}
+		line(s.Pipeline, thousands(s.RowsIn), thousands(r[0].add(now, s.RowsIn)), thousands(s.RowsOut), thousands(r[1].add(now, s.RowsOut)),
+			thousands(s.RowsDropped), lagText(s), size(s.GuestBytes), s.State)
+	}
+	return b.String()
 }
 
 // end shows what arrived, what was given back, and what to try next.
@@ -143,30 +153,21 @@ func (v *demoView) end(r *demoResult, s *sample) {
 		return
 	}
 	v.live.keep()
-	v.out.line("\n%s rows read, %s messages in the streams (all of them read back), %s dropped, in %s; the first after %s.",
+	v.out.line("\n%s rows read; %s messages in the streams, all of them read back;\n%s rows dropped; %s in all, the first message after %s.",
 		thousands(r.In), thousands(r.ReadBack), thousands(r.Dropped),
 		span(time.Duration(r.ElapsedMS*float64(time.Millisecond))), span(v.first))
 	if s != nil {
-		v.out.line("\n%s\n  before the mask  %s\n  after it         %s", s.subject, s.before, s.after)
+		v.out.line("\n%s, before the mask and after it", s.subject)
+		v.out.line("%s\n%s", v.live.clip("  "+string(s.before)), v.live.clip("  "+string(s.after)))
 	}
 	v.out.line("\nUnloaded: the connectors had %s of memory, and have %s.", size(v.peak), size(r.GuestAfter))
 	for _, p := range r.Pipelines {
-		v.out.line("  %-14s %s", p.Pipeline, receipts(p.Receipts))
+		list, _ := p.Receipts.([]pipeline.Receipt)
+		for _, w := range list {
+			v.out.line("  %-20s %s", p.Pipeline+"/"+w.Step, receipt(w))
+		}
 	}
-	v.out.line("\nNext:\n  cdcd demo --keep ./shop           keep this: configuration, recordings, streams\n" +
-		"  cdcd connector inspect mask       what a connector says of itself\n" +
-		"  cdcd run ./shop/cdcd.yaml         the same by hand; examples/ has MySQL and MariaDB")
-}
-
-// receipts prints what the steps gave back.
-func receipts(v any) string {
-	list, ok := v.([]pipeline.Receipt)
-	if !ok || len(list) == 0 {
-		return "no receipt"
-	}
-	parts := make([]string, len(list))
-	for i, r := range list {
-		parts[i] = r.Step + ": " + receipt(r)
-	}
-	return strings.Join(parts, "; ")
+	v.out.line("\nNext:\n  cdcd demo --keep ./shop       keep configuration, recordings and streams\n" +
+		"  cdcd run ./shop/cdcd.yaml     the same by hand; examples/ has live servers\n" +
+		"  cdcd connector inspect mask   what a connector says of itself")
 }

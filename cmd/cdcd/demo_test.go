@@ -13,6 +13,9 @@ import (
 	"time"
 
 	catalog "github.com/cdcd-io/cdcd/connectors-wasm"
+	"github.com/cdcd-io/cdcd/examples/demo"
+	"github.com/cdcd-io/cdcd/internal/testserver"
+	"github.com/cdcd-io/cdcd/runtime/pipeline"
 	"github.com/cdcd-io/cdcd/runtime/wasm"
 )
 
@@ -92,6 +95,59 @@ func TestDemo(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 0 {
 		t.Errorf("the demo left %v", left)
+	}
+}
+
+// A second signal doesn't wait for a broker that no longer answers.
+func TestSecondSignal(t *testing.T) {
+	ns := testserver.NATS(t)
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, demo.Files()); err != nil {
+		t.Fatal(err)
+	}
+	config := `{version: 1, pipelines: {shop: {
+		source: {binlog_files: {files: [mysql/binlog.000001], tables: ["shop.*"], rate_limit: {rows_per_second: 100}}},
+		sink: {jetstream: {stream: SHOP}}}}, nats: {url: "` + ns.URL() + `"}}`
+	if err := os.WriteFile(filepath.Join(dir, "cdcd.yaml"), []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := program(t, dir, "run", "cdcd.yaml", "--json")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	guard := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	defer guard.Stop()
+	var text strings.Builder
+	var second time.Time
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		text.WriteString(lines.Text() + "\n")
+		switch {
+		case strings.Contains(lines.Text(), `"what":"pipeline shop"`): // it streams; rows come for seconds
+			ns.Pause()
+			err = cmd.Process.Signal(syscall.SIGTERM)
+		case strings.Contains(lines.Text(), `"event":"stopping"`):
+			second = time.Now()
+			err = cmd.Process.Signal(syscall.SIGTERM)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = cmd.Wait()
+	ns.Resume()
+	if took := time.Since(second); second.IsZero() || took > pipeline.DrainDefault/2 {
+		t.Errorf("ended %v after the second signal\n%s", took, text.String())
+	}
+	if got, want := cmd.ProcessState.ExitCode(), 128+int(syscall.SIGTERM); got != want {
+		t.Errorf("exit code %d, want %d", got, want)
+	}
+	if !strings.Contains(text.String(), `{"error":{"code":"interrupted"`) {
+		t.Errorf("not said: interrupted\n%s", text.String())
 	}
 }
 

@@ -95,7 +95,7 @@ func codesIn(t *testing.T, root string) map[string]string {
 				switch s, ok := n.Fun.(*ast.SelectorExpr); {
 				case ok && s.Sel.Name == "New" && isIdent(s.X, "fault") && len(n.Args) > 1:
 					take(n.Args[1])
-				case ok && (s.Sel.Name == "fault" || s.Sel.Name == "refusal"), isIdent(n.Fun, "refuse"):
+				case ok && (s.Sel.Name == "fault" || s.Sel.Name == "refusal"), isIdent(n.Fun, "refuse"), isIdent(n.Fun, "f"):
 					takeFirst(n.Args)
 				}
 			case *ast.ValueSpec:

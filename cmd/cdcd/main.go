@@ -52,6 +52,6 @@ func execute(args []string) int {
 	return signals.exitCode(out.outcome(ctx.Run(out, signals)))
 }
 
-const description = `cdcd streams database changes through WASM connectors to NATS JetStream.
+const description = `Stream database changes through WASM connectors to NATS JetStream.
 
 Exit codes: 0 ok, 1 runtime, 2 configuration, 3 environment, 128+n after signal n.`

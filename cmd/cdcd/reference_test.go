@@ -37,7 +37,7 @@ pipelines:
 tests: []              # optional: rows given to a pipeline, messages expected
 server: {...}          # optional: no server without it
 state: {dir: ./cdcd-data}
-nats: embedded         # or {embedded: {...}}, or {url: ..., creds: ...}
+nats: embedded         # or {embedded: {...}}, or {url: ..., creds: ...} of a server of 2.14 or newer
 ` + "```" + `
 `
 

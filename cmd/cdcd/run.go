@@ -58,23 +58,22 @@ func daemonOptions(c *config.Config, log *slog.Logger, o runtime.Options) runtim
 
 // runView shows a running daemon.
 type runView struct {
-	out     *console
-	live    *live
-	began   time.Time
-	started map[string]bool // pipelines that have streamed
-	before  totals
-	at      time.Time
+	out             *console
+	live            *live
+	began           time.Time
+	started         map[string]bool // pipelines that have streamed
+	rateIn, rateOut rate
 }
 
 func newRunView(out *console, l *live, began time.Time) *runView {
-	return &runView{out: out, live: l, began: began, started: map[string]bool{}, at: began}
+	return &runView{out: out, live: l, began: began, started: map[string]bool{}}
 }
 
 // fact prints a line about something that is done, and how long it took.
 func (v *runView) fact(since time.Time, what, detail string) {
 	took := time.Since(since)
 	if v.out.tty && !v.out.json {
-		v.out.line("%-32s %-40s %s", what, detail, span(took))
+		v.out.line("%s: %s, %s", what, detail, span(took))
 		return
 	}
 	v.out.object(struct {
@@ -92,6 +91,7 @@ func (v *runView) watch(sig *signals, d *runtime.Daemon) error {
 	fast := time.NewTicker(250 * time.Millisecond)
 	defer fast.Stop()
 	printed := time.Now()
+	drain := sig.drain.Done()
 	for {
 		select {
 		case err := <-done:
@@ -100,6 +100,9 @@ func (v *runView) watch(sig *signals, d *runtime.Daemon) error {
 		case <-sig.hard.Done():
 			return fault.New(fault.Fatal, "interrupted", "", "what was not confirmed is read and sent again at the next start",
 				"a second signal came before all was settled")
+		case <-drain:
+			drain = nil
+			v.stopping()
 		case <-fast.C:
 		}
 		all := d.Status()
@@ -114,6 +117,20 @@ func (v *runView) watch(sig *signals, d *runtime.Daemon) error {
 			}{"status", all})
 		}
 	}
+}
+
+// stopping says that the first signal was understood.
+func (v *runView) stopping() {
+	const what = "finishing what is in flight; a second signal stops at once"
+	if v.out.tty && !v.out.json {
+		v.live.clear()
+		v.out.line("stopping: %s", what)
+		return
+	}
+	v.out.object(struct {
+		Event string `json:"event"`
+		What  string `json:"what"`
+	}{"stopping", what})
 }
 
 // firsts prints a line when a pipeline streams for the first time.
@@ -132,39 +149,36 @@ func (v *runView) firsts(all []telemetry.Status) {
 type totals struct {
 	in, out, dropped, dead uint64
 	guest                  int64
-	lag                    float64
+	lag                    time.Duration // the longest
 }
 
 func sum(all []telemetry.Status) (t totals) {
-	for _, s := range all {
+	for i := range all {
+		s := &all[i]
 		t.in += s.RowsIn
 		t.out += s.RowsOut
 		t.dropped += s.RowsDropped + s.RowsSkipped
 		t.dead += s.DeadLetters
 		t.guest += s.GuestBytes
-		t.lag = max(t.lag, s.LagSeconds)
+		t.lag = max(t.lag, lag(s))
 	}
 	return t
 }
 
-// line is the live status line: rates, lag, memory, and what is not well.
+// line is the live status line: rates, lag, memory, what is not well, and what
+// may be cut off where the terminal is narrow.
 func (v *runView) line(all []telemetry.Status) string {
 	t, now := sum(all), time.Now()
-	seconds := max(now.Sub(v.at).Seconds(), 1e-3)
-	text := fmt.Sprintf("%s  in %s (%s/s)  out %s (%s/s)  lag %s  connectors %s",
-		time.Since(v.began).Round(time.Second), thousands(t.in), thousands(uint64(float64(t.in-v.before.in)/seconds)),
-		thousands(t.out), thousands(uint64(float64(t.out-v.before.out)/seconds)),
-		span(time.Duration(t.lag*float64(time.Second))), size(t.guest))
-	v.before, v.at = t, now
+	var b strings.Builder
+	fmt.Fprintf(&b, "in %s/s  out %s/s  lag %s  connectors %s", thousands(v.rateIn.add(now, t.in)), thousands(v.rateOut.add(now, t.out)),
+		span(t.lag), size(t.guest))
 	for _, s := range all {
 		if !s.Ready {
-			text += fmt.Sprintf("  %s: %s", s.Pipeline, s.State)
+			fmt.Fprintf(&b, "  %s: %s", s.Pipeline, s.State)
 		}
 	}
-	if len(text) >= v.out.columns {
-		text = strings.ToValidUTF8(text[:v.out.columns-1], "")
-	}
-	return text + "\n"
+	fmt.Fprintf(&b, "  rows %s  %s\n", thousands(t.in), now.Sub(v.began).Round(time.Second))
+	return b.String()
 }
 
 // summary prints what was done and what was given back.

@@ -9,6 +9,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/cdcd-io/cdcd/examples/demo"
+	"github.com/cdcd-io/cdcd/internal/testserver"
 )
 
 func TestMain(m *testing.M) {
@@ -20,12 +21,39 @@ func TestMain(m *testing.M) {
 // The command line, as a person meets it: testdata/script holds what is typed
 // and what comes back.
 func TestScripts(t *testing.T) {
+	scripts(t, "testdata/script", nil)
+}
+
+// The same against real servers: what a database refuses.
+func TestDatabaseScripts(t *testing.T) {
+	testserver.Each(t, func(t *testing.T, db *testserver.DB) {
+		db.Exec(t, "CREATE DATABASE shop", "CREATE TABLE shop.orders (id INT PRIMARY KEY)", "INSERT INTO shop.orders VALUES (1)")
+		logAccess := "REPLICATION CLIENT ON *.*"
+		if db.Flavor == "mariadb" {
+			logAccess = "BINLOG MONITOR ON *.*"
+		}
+		db.CreateUser(t, "reader", "good", "SELECT ON shop.*", "REPLICATION SLAVE ON *.*", logAccess)
+		db.CreateUser(t, "poor", "good", "SELECT ON shop.*")
+		scripts(t, "testdata/database", map[string]string{
+			"GOOD":           db.UserDSN("reader", "good"),
+			"WRONG_PASSWORD": db.UserDSN("reader", "not-the-password"),
+			"NO_GRANT":       db.UserDSN("poor", "good"),
+		})
+	})
+}
+
+func scripts(t *testing.T, dir string, env map[string]string) {
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+		Dir:                 dir,
 		RequireExplicitExec: true,
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
-		Setup:               setup,
-		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
+		Setup: func(e *testscript.Env) error {
+			for key, value := range env {
+				e.Setenv(key, value)
+			}
+			return setup(e)
+		},
+		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
 	})
 }
 

@@ -47,9 +47,10 @@ type Reservation struct {
 // Bytes returns how many bytes are held.
 func (r *Reservation) Bytes() int64 { return r.n }
 
-// Acquire waits until n bytes can be reserved. One reservation larger than the
-// share could ever get is let through alone, when the share holds nothing else:
-// a big row is slow, not stuck.
+// Acquire waits until n bytes can be reserved. A share that holds nothing gets
+// one reservation at once, whatever its size and whatever others hold: a big
+// row is slow, never stuck, and a stopped pipeline stops no other. So the bytes
+// in use exceed the budget by at most one reservation for each share.
 func (s *Share) Acquire(ctx context.Context, n int64) (*Reservation, error) {
 	for {
 		s.b.mu.Lock()

@@ -100,7 +100,8 @@ func TestNothingLeaks(t *testing.T) {
 			if err == nil {
 				held = append(held, r)
 			}
-			if used := shares[0].Used() + shares[1].Used(); used > 1000 {
+			// One reservation for each share may go beyond the budget.
+			if used := shares[0].Used() + shares[1].Used(); used > 1000+2*400 {
 				t.Fatalf("%d of 1000 bytes in use", used)
 			}
 		}

@@ -81,7 +81,7 @@ var libraries = []struct {
 const standardOnly = "sdk sdk/guest connectors-wasm/..."
 
 // stateful packages explain themselves in a DESIGN.md.
-const stateful = "state runtime/wasm runtime/sink/jetstream runtime/sink/chain runtime/pipeline cdc/mysql"
+const stateful = "state runtime/wasm runtime/sink/jetstream runtime/sink/chain runtime/pipeline cdc/mysql cdc/schema"
 
 // guestCode may have init functions and package-level state: a WASM instance
 // is one object, whose exported functions cannot have a receiver, and a module

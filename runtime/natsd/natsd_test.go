@@ -1,8 +1,10 @@
 package natsd_test
 
 import (
+	"bufio"
 	"context"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -161,4 +163,34 @@ func TestExternalFaults(t *testing.T) {
 	if !fault.HasCode(err, natsd.CodeNoJetStream) {
 		t.Errorf("account without JetStream: %v", err)
 	}
+}
+
+// A server that is too old is refused at the start, with the version to have.
+func TestOldServerIsAFault(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer func() { _ = c.Close() }()
+		_, _ = c.Write([]byte(`INFO {"server_id":"OLD","version":"2.12.1","max_payload":1048576,"headers":true,"jetstream":true,"proto":1}` + "\r\n"))
+		for lines := bufio.NewScanner(c); lines.Scan(); {
+			if lines.Text() == "PING" {
+				_, _ = c.Write([]byte("PONG\r\n"))
+			}
+		}
+	}()
+	_, err = natsd.Start(t.Context(), natsd.Config{URL: "nats://" + l.Addr().String()})
+	f := fault.Of(err)
+	if f == nil || f.Code != natsd.CodeTooOld || f.Class != fault.Environment || !strings.Contains(err.Error(), "2.12.1") || !strings.Contains(f.Hint, "2.14") {
+		t.Errorf("%v, hint %q", err, f.Hint)
+	}
+	_ = l.Close()
+	<-served
 }

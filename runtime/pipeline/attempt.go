@@ -299,6 +299,7 @@ func (a *attempt) wait(ctx context.Context) error {
 	var pending []sink.Confirmed
 	for f := range a.sent {
 		if f.group != nil {
+			a.p.count.waiting.Store(f.commitTime) // stays when this attempt fails: it is not confirmed
 			for len(pending) == 0 {
 				var err error
 				if pending, err = a.p.spec.Sink.Wait(ctx); err != nil {
@@ -313,6 +314,7 @@ func (a *attempt) wait(ctx context.Context) error {
 			}
 			f.token = pending[0].Token
 			pending = pending[1:]
+			a.p.count.waiting.Store(0)
 		}
 		select {
 		case a.confirmed <- f:

@@ -163,6 +163,14 @@ func (s *modelSink) Publish(ctx context.Context, g *sink.Group) error {
 	return ctx.Err()
 }
 
+// unstick lets a stuck sink acknowledge what it was given.
+func (s *modelSink) unstick() {
+	s.mu.Lock()
+	s.stuck = false
+	s.mu.Unlock()
+	s.ready <- struct{}{}
+}
+
 func (s *modelSink) Wait(ctx context.Context) ([]sink.Confirmed, error) {
 	for {
 		select {

@@ -50,7 +50,8 @@ type flight struct {
 	end        sdk.Position
 	exact      bool // the batch ends between transactions
 	logPos     string
-	commitTime int64
+	commitTime int64     // microseconds; 0 without a transaction
+	read       time.Time // off the log; zero without rows
 	messages   int
 	bytes      int
 
@@ -104,6 +105,9 @@ func (a *attempt) settle(f *flight) {
 	if f.commitTime != 0 {
 		c.CommitTime = f.commitTime
 		cond.lag = now.Sub(time.UnixMicro(f.commitTime))
+	}
+	if !f.read.IsZero() {
+		cond.delivered.note(now.Sub(f.read))
 	}
 	cond.done = *c
 	cond.mu.Unlock()

@@ -78,6 +78,9 @@ func (a *attempt) fill(ctx context.Context, b *cdc.Batch, f *flight) error {
 	a.seq++
 	b.SetSeq(a.seq)
 	f.rowsIn = uint64(b.Rows())
+	if f.rowsIn > 0 {
+		f.read = b.Read
+	}
 	out, err := a.runSteps(ctx, b, f)
 	if err != nil {
 		return err

@@ -41,7 +41,11 @@ type Status struct {
 	Position   sdk.Position // exact, delivered up to here
 	LogPos     string       // the same for people
 	CommitTime time.Time    // of the last transaction that was confirmed
+	// Lag is how old the oldest change is that the sink was given and has not
+	// confirmed; without one, how long after its commit the last was confirmed.
+	// A server whose clock is ahead makes it negative.
 	Lag        time.Duration
+	Delivery   Delivery
 	Checkpoint time.Time // when the last checkpoint became durable
 
 	GuestBytes  int64 // linear memory of the steps
@@ -55,6 +59,7 @@ type Status struct {
 type counters struct {
 	rowsIn, rowsOut, dropped, dead, skipped atomic.Uint64
 	messages, bytes, batches, restarts      atomic.Uint64
+	waiting                                 atomic.Int64 // commit time, in microseconds, of the oldest change that the sink has not confirmed; 0 for none
 }
 
 // condition is the part of the status that changes as a whole.
@@ -65,7 +70,8 @@ type condition struct {
 	since      time.Time
 	fault      *fault.Fault
 	done       state.Checkpoint // confirmed, durable or not
-	lag        time.Duration
+	lag        time.Duration    // of the last that was confirmed
+	delivered  deliveries
 	checkpoint time.Time
 	receipts   []Receipt
 	steps      []Step
@@ -108,6 +114,10 @@ func (p *Pipeline) Status() Status {
 	defer c.mu.Unlock()
 	s.State, s.Reason, s.Since, s.Fault, s.Lag = c.state, c.reason, c.since, c.fault, c.lag
 	s.Position, s.LogPos, s.Checkpoint, s.Receipts = c.done.Position, c.done.LogPos, c.checkpoint, c.receipts
+	s.Delivery = c.delivered.delivery()
+	if at := p.count.waiting.Load(); at != 0 {
+		s.Lag = p.spec.Now().Sub(time.UnixMicro(at))
+	}
 	if c.done.CommitTime != 0 {
 		s.CommitTime = time.UnixMicro(c.done.CommitTime).UTC()
 	}

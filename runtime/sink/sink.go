@@ -45,7 +45,8 @@ type Hint struct {
 	Token    string       // of the last confirmed group; empty before the first
 	Position sdk.Position // Group.End of that group; before the first, where the first claim began
 	// Exact is false when that group ended inside a transaction: the sink's last
-	// message then says where.
+	// message then says where. An empty group ends where the group before it
+	// did, and the first of a run where the claim's Anchor stood.
 	Exact bool
 }
 

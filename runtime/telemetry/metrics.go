@@ -35,10 +35,12 @@ type family struct {
 type collector struct {
 	status   func() []Status
 	families []family
+	delivery *prometheus.Desc
 }
 
 func newCollector(states States, status func() []Status, now func() time.Time) *collector {
-	c := &collector{status: status}
+	c := &collector{status: status, delivery: prometheus.NewDesc("cdcd_delivery_seconds",
+		"How long batches took from being read off the log to the sink's confirmation; quantiles are of the last 128.", []string{"pipeline"}, nil)}
 	metric := func(kind prometheus.ValueType, name, help string, labels []string, emit func(*Status, func(float64, ...string))) {
 		desc := prometheus.NewDesc("cdcd_"+name, help, append([]string{"pipeline"}, labels...), nil)
 		c.families = append(c.families, family{desc, kind, emit})
@@ -61,7 +63,7 @@ func newCollector(states States, status func() []Status, now func() time.Time) *
 	counter("source_transactions_total", "Transactions read.", func(s *Status) uint64 { return s.Source.Transactions })
 	counter("source_reconnects_total", "Times that the source had to connect again.", func(s *Status) uint64 { return s.Source.Reconnects })
 	gauge("source_connected", "1 while the source reads, else 0.", func(s *Status) float64 { return bit(s.Source.Connected) })
-	gauge("lag_seconds", "How long after its commit the last transaction was confirmed.", func(s *Status) float64 { return s.LagSeconds })
+	gauge("lag_seconds", "How old the oldest change is that waits for the sink's confirmation; without one, how long after its commit the last was confirmed.", func(s *Status) float64 { return s.LagSeconds })
 	metric(prometheus.CounterValue, "rows_total", "Rows by what became of them: in, out, dropped by a step, skipped by on_error, dead letters.",
 		[]string{"outcome"}, func(s *Status, add func(float64, ...string)) {
 			add(float64(s.RowsIn), "in")
@@ -95,11 +97,20 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, f := range c.families {
 		ch <- f.desc
 	}
+	ch <- c.delivery
 }
 
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	all := c.status()
+	for _, s := range all {
+		d := s.Delivery
+		quantiles := map[float64]float64{0.5: d.P50, 0.99: d.P99}
+		if d.Batches == 0 {
+			quantiles = nil
+		}
+		ch <- prometheus.MustNewConstSummary(c.delivery, d.Batches, d.Sum, quantiles, s.Pipeline)
+	}
 	for _, f := range c.families {
 		for i := range all {
 			f.emit(&all[i], func(v float64, labels ...string) {

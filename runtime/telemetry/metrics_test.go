@@ -23,7 +23,7 @@ func TestMetrics(t *testing.T) {
 			Pipeline: "shop", State: "streaming", Since: now.Add(-5 * time.Second), Ready: true,
 			Source: Source{Kind: "mysql", Connected: true, Rows: 10, Bytes: 2048, Transactions: 4, Reconnects: 1},
 			Sink:   Sink{Kind: "jetstream", Messages: 6, Bytes: 600}, RowsIn: 10, RowsOut: 6, RowsDropped: 2, RowsSkipped: 1, DeadLetters: 1,
-			LagSeconds: 0.25, CheckpointAt: now.Add(-time.Second), GuestBytes: 65536, BudgetBytes: 4096, Restarts: 2,
+			LagSeconds: 0.25, Delivery: Delivery{Batches: 4, Sum: 0.02, Last: 0.004, P50: 0.003, P99: 0.01}, CheckpointAt: now.Add(-time.Second), GuestBytes: 65536, BudgetBytes: 4096, Restarts: 2,
 		},
 		{Pipeline: "new", State: "halted", Since: now},
 	}

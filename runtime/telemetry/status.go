@@ -22,14 +22,26 @@ type Status struct {
 	RowsSkipped uint64 `json:"rows_skipped"` // refused by a step whose on_error is skip
 	DeadLetters uint64 `json:"dead_letters"`
 
-	// LagSeconds is how long after its commit the last transaction was confirmed.
+	// LagSeconds is how old the oldest change is that waits for the sink's
+	// confirmation; without one, how long after its commit the last was confirmed.
 	LagSeconds   float64   `json:"lag_seconds"`
+	Delivery     Delivery  `json:"delivery"`
 	Restarts     uint64    `json:"restarts"`
 	CheckpointAt time.Time `json:"checkpoint_at"` // zero before the first
 	GuestBytes   int64     `json:"guest_bytes"`   // linear memory of the steps
 	BudgetBytes  int64     `json:"budget_bytes"`  // held by batches in flight
 	// Receipts are what the steps gave back when they ended.
 	Receipts any `json:"receipts,omitempty"`
+}
+
+// Delivery is how long batches took from being read off the log to the sink's
+// confirmation. Last and the quantiles are of the last 128 batches.
+type Delivery struct {
+	Batches uint64  `json:"batches"` // since the process started
+	Sum     float64 `json:"sum_seconds"`
+	Last    float64 `json:"last_seconds"`
+	P50     float64 `json:"p50_seconds"`
+	P99     float64 `json:"p99_seconds"`
 }
 
 // Source is what a pipeline's source has done since the process started.

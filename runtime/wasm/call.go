@@ -2,7 +2,6 @@ package wasm
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 // Codes of the faults that a guest call can end with.
 const (
 	codeTrap    = "step_trap"
+	codeFuel    = "step_fuel"
 	codeTimeout = "step_timeout"
 	codeABI     = "step_abi"
 	codeOutput  = "step_output"
@@ -21,25 +21,28 @@ const (
 // call calls the guest within the instance's time. After an error the instance
 // is broken: what a guest holds after a trap is anybody's guess.
 func (i *Instance) call(ctx context.Context, f export, a, b uint64) (uint64, error) {
-	return i.callFor(ctx, i.config.Time, f, a, b)
+	return i.callFor(ctx, i.config.Time, i.config.Fuel, f, a, b)
 }
 
-func (i *Instance) callFor(ctx context.Context, limit time.Duration, f export, a, b uint64) (uint64, error) {
+// callFor calls the guest within a time and, unless it is 0, some fuel.
+func (i *Instance) callFor(ctx context.Context, limit time.Duration, fuel int64, f export, a, b uint64) (uint64, error) {
 	if i.guest == nil {
 		return 0, i.closedFault()
 	}
 	if i.broken != nil {
 		return 0, i.broken
 	}
-	if err := i.ctx.begin(ctx, limit); err != nil {
+	slice, err := i.ctx.begin(ctx, limit, fuel)
+	if err != nil {
 		return 0, i.notBegun(ctx, err)
 	}
 	i.limit = limit
+	i.guest.setFuel(slice)
 	i.printed.begin()
 	i.calls++
 	v, err := i.guest.call(i.ctx, f, a, b)
 	i.calls--
-	i.ctx.finish()
+	i.fuel += i.ctx.granted - i.guest.fuelLeft()
 	if err != nil {
 		return 0, i.explain(ctx, err)
 	}
@@ -49,7 +52,7 @@ func (i *Instance) callFor(ctx context.Context, limit time.Duration, f export, a
 // notBegun is the error of a call that was not made. The end of the caller's
 // own context leaves the instance as good as it was.
 func (i *Instance) notBegun(ctx context.Context, err error) error {
-	if ctx.Err() != nil && i.ctx.Err() == nil {
+	if ctx.Err() != nil && i.ctx.err == nil {
 		return err
 	}
 	return i.explain(ctx, err)
@@ -62,19 +65,26 @@ func (i *Instance) closedFault() error {
 
 // explain makes a fault of a call that did not return, and breaks the instance.
 func (i *Instance) explain(ctx context.Context, err error) error {
-	switch ended := i.ctx.Err(); {
-	case errors.Is(ended, context.DeadlineExceeded):
-		i.broken = fault.New(fault.Fatal, codeTimeout, i.config.path(),
-			"give the machine more room, raise limits.time of the step, or have the connector do less per row",
-			"the connector %s did not return within %v", i.code.manifest.Name, i.limit)
-	case ctx.Err() != nil:
-		i.broken = context.Cause(ctx)
-	case ended != nil:
-		i.broken = i.closedFault()
-	default:
+	switch ended := i.ctx.err; {
+	case ended == nil, ended == errDepth:
+		if ended != nil {
+			err = ended
+		}
 		i.broken = fault.New(fault.Poison, codeTrap, i.config.path(),
 			"report it to the connector's author; on_error says what becomes of the row",
 			"the connector %s crashed: %s", i.code.manifest.Name, i.trapText(err))
+	case ended == errFuel:
+		i.broken = fault.New(fault.Poison, codeFuel, i.config.path(),
+			"raise limits.fuel of the step, or have the connector do less per row; on_error says what becomes of the row",
+			"the connector %s used up the fuel of a call, %d", i.code.manifest.Name, i.config.Fuel)
+	case ctx.Err() != nil:
+		i.broken = context.Cause(ctx)
+	case ended == context.DeadlineExceeded:
+		i.broken = fault.New(fault.Fatal, codeTimeout, i.config.path(),
+			"give the machine more room, raise limits.time of the step, or have the connector do less per row",
+			"the connector %s did not return within %v", i.code.manifest.Name, i.limit)
+	default:
+		i.broken = i.closedFault()
 	}
 	return i.broken
 }

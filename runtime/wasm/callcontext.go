@@ -2,110 +2,130 @@ package wasm
 
 import (
 	"context"
-	"sync"
+	"errors"
+	"sync/atomic"
 	"time"
+
+	"github.com/cdcd-io/cdcd/runtime/wasm/meter"
 )
 
-// callContext is the context of an instance's guest calls: it ends a call whose
-// time is up or whose caller gave up. One lasts as long as its instance, so that
-// a call allocates nothing; once it has ended, the instance is of no more use.
+// fuelSlice is what a guest may use up before it is looked at: 20 to 250 µs of
+// most code. It bounds what a spinning guest delays the collector and its own
+// end by, and looking costs about a hundredth of the guest's time.
+const fuelSlice = 250_000
+
+// What a metered guest is ended for, besides time and cancellation.
+var (
+	errFuel  = errors.New("out of fuel")
+	errDepth = errors.New("it calls itself too deep")
+)
+
+// callContext is the context of an instance's guest calls, and decides when
+// one must end: its time is up, its fuel is used up, its caller gave up, the
+// instance closes. One lasts as long as its instance, so that a call allocates
+// nothing. Nobody waits on it: a metered guest comes and asks (look).
 type callContext struct {
-	inst  *Instance
-	done  chan struct{}
-	timer *time.Timer
+	inst     *Instance
+	parent   context.Context // of the call in hand
+	deadline time.Time
+	stopped  atomic.Bool // the instance closes; set from any goroutine
 
-	mu       sync.Mutex
-	err      error
-	running  bool
-	parent   context.Context // whose end is passed on
-	unfollow func() bool
+	limited   bool
+	left      int64 // fuel of the call beyond what the guest has, if limited
+	granted   int64 // fuel that the guest was given in this call, or that was spent for it
+	unchecked int64 // spent for it since the last check
+	err       error // why the call was ended; the instance is of no more use
 }
 
-func newCallContext(i *Instance) *callContext {
-	c := &callContext{inst: i, done: make(chan struct{})}
-	c.timer = time.AfterFunc(time.Hour, func() { c.end(context.DeadlineExceeded) })
-	c.timer.Stop()
-	return c
-}
-
-// begin arms the time limit and follows ctx for one call. The error says why
-// the call must not be made: the instance has ended, or ctx has.
-func (c *callContext) begin(ctx context.Context, limit time.Duration) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil {
-		return c.err
+// begin prepares for a call: fuel bounds it unless 0. It returns the fuel that
+// the guest begins with. The error says why the call must not be made: the
+// instance has ended, or ctx has.
+func (c *callContext) begin(ctx context.Context, limit time.Duration, fuel int64) (int64, error) {
+	switch {
+	case c.err != nil:
+		return 0, c.err
+	case c.stopped.Load():
+		c.err = context.Canceled
+		return 0, c.err
+	case ctx.Err() != nil:
+		return 0, context.Cause(ctx)
 	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if c.parent != ctx { // a pipeline's is the same for all of its calls
-		if c.unfollow != nil {
-			c.unfollow()
-		}
-		c.parent = ctx
-		c.unfollow = context.AfterFunc(ctx, func() { c.endFor(ctx) })
-	}
-	c.running = true
-	c.timer.Reset(limit)
-	return nil
+	c.parent, c.deadline = ctx, time.Now().Add(limit)
+	c.limited, c.left, c.granted = fuel > 0, fuel, 0
+	return c.grant(), nil
 }
 
-// finish ends one call.
-func (c *callContext) finish() {
-	c.timer.Stop()
-	c.mu.Lock()
-	c.running = false
-	c.mu.Unlock()
+// grant takes a slice of the fuel that is left.
+func (c *callContext) grant() int64 {
+	slice := int64(fuelSlice)
+	if c.limited {
+		slice = min(slice, c.left)
+		c.left -= slice
+	}
+	c.granted += slice
+	return slice
 }
 
-// endFor ends the context because the one it follows has, if a call is running for it.
-func (c *callContext) endFor(parent context.Context) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.running && c.parent == parent {
-		c.endLocked(context.Canceled)
+// look is called by the guest when its fuel, or its depth, is below zero. It
+// returns the fuel to go on with, or panics with why the guest must end. That
+// the guest has left its own code lets Go's scheduler and collector in.
+func (c *callContext) look(fuel, depth int64) int64 {
+	c.check()
+	switch {
+	case depth < 0:
+		c.end(errDepth)
+	case fuel >= 0:
+		return fuel
+	case c.limited && c.left+fuel < 0:
+		c.end(errFuel)
+	}
+	if c.limited { // what it owes comes out of what is left
+		c.left += fuel
+	}
+	c.granted -= fuel
+	return c.grant()
+}
+
+// check panics if the call must end for a reason of the host's.
+func (c *callContext) check() {
+	switch {
+	case c.stopped.Load():
+		c.end(context.Canceled)
+	case c.parent.Err() != nil:
+		c.end(c.parent.Err())
+	case time.Now().After(c.deadline):
+		c.end(context.DeadlineExceeded)
 	}
 }
 
-// end ends the context, once.
 func (c *callContext) end(err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.endLocked(err)
+	c.err = err
+	panic(err)
 }
 
-func (c *callContext) endLocked(err error) {
-	if c.err == nil {
-		c.err = err
-		close(c.done)
+// pay charges for bytes that a host function handled. The guest feels it when
+// it comes to look; a long way is checked here.
+func (c *callContext) pay(bytes int) {
+	n := int64(bytes) >> 4
+	c.granted += n
+	c.left -= n
+	if c.unchecked += n; c.unchecked > fuelSlice {
+		c.unchecked = 0
+		c.check()
 	}
 }
 
-// stop ends the context for good and lets go of its parent.
-func (c *callContext) stop() {
-	c.end(context.Canceled)
-	c.timer.Stop()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.unfollow != nil {
-		c.unfollow()
-		c.unfollow, c.parent = nil, nil
-	}
-}
+// stop has the call that is running end, and no other begin. Safe from any goroutine.
+func (c *callContext) stop() { c.stopped.Store(true) }
 
-// Deadline implements context.Context: the limit shows in Done only.
+// Deadline implements context.Context.
 func (c *callContext) Deadline() (time.Time, bool) { return time.Time{}, false }
 
-// Done implements context.Context.
-func (c *callContext) Done() <-chan struct{} { return c.done }
+// Done implements context.Context: a guest is ended by look.
+func (c *callContext) Done() <-chan struct{} { return nil }
 
 // Err implements context.Context.
-func (c *callContext) Err() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.err
-}
+func (c *callContext) Err() error { return nil }
 
 // Value implements context.Context: host functions find their instance here.
 func (c *callContext) Value(key any) any {
@@ -114,3 +134,11 @@ func (c *callContext) Value(key any) any {
 	}
 	return nil
 }
+
+// fuelOut answers (fuel, depth): what a metered guest imports.
+func fuelOut(i *Instance, _ []byte, stack []uint64) {
+	stack[0] = uint64(i.ctx.look(int64(stack[0]), int64(stack[1])))
+}
+
+// meterFuncs are those of the module meter.HostModule.
+var meterFuncs = map[string]hostFunc{meter.HostFunc: fuelOut}

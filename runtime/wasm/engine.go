@@ -21,6 +21,10 @@ type guest interface {
 	has(f export) bool
 	// call calls an exported function with up to two arguments, as many as it takes.
 	call(ctx context.Context, f export, a, b uint64) (uint64, error)
+	// setFuel gives the metered guest fuel for the next call.
+	setFuel(n int64)
+	// fuelLeft returns what it has not used; below zero, what it owes.
+	fuelLeft() int64
 	// view returns guest memory: good until the next call.
 	view(addr, length uint32) ([]byte, bool)
 	// close drops the instance; its memory is the arena's to unmap.

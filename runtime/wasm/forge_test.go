@@ -19,7 +19,8 @@ type forged struct {
 	data                 map[uint32][]byte // by address
 	pages                uint32            // of memory; 0 is 4
 	omit                 string            // an export to leave out
-	imports              [][2]string       // functions () -> () to import
+	imports              [][2]string       // functions to import
+	importType           byte              // theirs: 0 is () -> (), 3 is () -> i64
 	wrongType            bool              // cdcd_init takes no parameter
 }
 
@@ -52,7 +53,7 @@ func (f forged) bytes() []byte {
 	if len(f.imports) > 0 {
 		p := leb(nil, uint64(len(f.imports)))
 		for _, im := range f.imports {
-			p = append(text(text(p, im[0]), im[1]), 0, 0)
+			p = append(text(text(p, im[0]), im[1]), 0, f.importType)
 		}
 		out = section(out, 2, p)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/runtime/wasm/meter"
 	"github.com/cdcd-io/cdcd/sdk"
 	"github.com/cdcd-io/cdcd/sdk/manifest"
 )
@@ -72,7 +73,7 @@ type code struct {
 // Load vets a module and makes it ready to run: compiled, or from the cache.
 // The Module must be closed. Loading the same bytes again is cheap, and shares
 // the code. The error is a fault: module_not_wasm, module_too_large,
-// module_refused, module_lacks_manifest, module_manifest, module_lacks_abi,
+// module_refused, module_unsupported, module_lacks_manifest, module_manifest, module_lacks_abi,
 // module_import_denied, capability_unavailable or module_invalid.
 func (h *Host) Load(ctx context.Context, module []byte) (*Module, error) {
 	sum := sha256.Sum256(module)
@@ -126,7 +127,13 @@ func (h *Host) prepare(ctx context.Context, c *code, module []byte) {
 	if c.err = checkABI(c.vetted); c.err != nil {
 		return
 	}
-	program, size, err := h.cache.compile(ctx, c.digest, module)
+	metered, err := meter.Rewrite(module)
+	if err != nil {
+		c.err = err
+		return
+	}
+	sum := sha256.Sum256(metered) // with another way of metering it is other code
+	program, size, err := h.cache.compile(ctx, hex.EncodeToString(sum[:]), metered)
 	if err != nil {
 		c.err = fault.New(fault.Config, "module_invalid", "", "build the connector anew with an up-to-date toolchain",
 			"the module can't be compiled: %w", err)

@@ -33,6 +33,10 @@ type InstanceConfig struct {
 	MemoryBytesMax int64
 	// Time bounds one call, wall time; 0 is TimeDefault.
 	Time time.Duration
+	// Fuel bounds what one call may do, in units of which an instruction takes
+	// one or more (package meter); 0 for no bound. The start of an instance is bounded
+	// by time alone. Unlike time, it is the same on every machine.
+	Fuel int64
 	// OutputBytesMax bounds the bytes that one batch may become; 0 is OutputBytesDefault.
 	OutputBytesMax int
 	// Capabilities are those that the configuration grants, such as "log".
@@ -65,7 +69,8 @@ type Instance struct {
 
 	receipt Receipt
 	closed  bool
-	calls   int // running; for the receipt
+	calls   int   // running; for the receipt
+	fuel    int64 // used by all calls
 }
 
 // buffer is where the guest keeps one kind of input.
@@ -85,7 +90,7 @@ func (m *Module) Instantiate(ctx context.Context, c InstanceConfig) (*Instance, 
 			"the connector begins with %d bytes of memory; its limit is %d", need, c.MemoryBytesMax)
 	}
 	i := &Instance{host: h, code: m.code, config: c, arena: &arena{ledger: &h.memory, limit: c.MemoryBytesMax}}
-	i.ctx = newCallContext(i)
+	i.ctx = &callContext{inst: i}
 	sum := sha256.Sum256([]byte(c.Pipeline + "\x00" + c.Step))
 	i.seed = [2]uint64{binary.LittleEndian.Uint64(sum[:]), binary.LittleEndian.Uint64(sum[8:])}
 	i.pcg = rand.NewPCG(i.seed[0], i.seed[1])
@@ -165,24 +170,23 @@ func (i *Instance) start(ctx context.Context) error {
 		return i.failStart(err)
 	}
 	i.limit = limit
-	if err := i.ctx.begin(ctx, limit); err != nil {
+	if _, err := i.ctx.begin(ctx, limit, 0); err != nil {
 		return i.notBegun(ctx, err)
 	}
 	g, err := i.code.program.instantiate(i.ctx, i.arena)
-	i.ctx.finish()
 	if err != nil {
-		return i.failStart(err)
+		return i.failStart(i.explain(ctx, err))
 	}
 	i.guest = g
 	if g.has(exportInitialize) {
-		if _, err := i.callFor(ctx, limit, exportInitialize, 0, 0); err != nil {
+		if _, err := i.callFor(ctx, limit, 0, exportInitialize, 0, 0); err != nil {
 			return i.failStart(err)
 		}
 	}
 	if err := i.fill(ctx, sdk.BufConfig, i.config.Config); err != nil {
 		return err
 	}
-	v, err := i.callFor(ctx, limit, exportInit, uint64(len(i.config.Config)), 0)
+	v, err := i.callFor(ctx, limit, 0, exportInit, uint64(len(i.config.Config)), 0)
 	if err != nil {
 		return i.failStart(err)
 	}

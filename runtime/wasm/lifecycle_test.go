@@ -130,10 +130,9 @@ func TestCloseDuringCall(t *testing.T) {
 	i := labInstance(t, "")
 	done := make(chan error)
 	go func() { done <- i.Transform(t.Context(), batchOf("loop"), &Result{}) }()
-	for running := false; !running; time.Sleep(time.Millisecond) {
-		i.ctx.mu.Lock()
-		running = i.ctx.running
-		i.ctx.mu.Unlock()
+	for i.mu.TryLock() { // a call holds it
+		i.mu.Unlock()
+		time.Sleep(time.Millisecond)
 	}
 	r, err := i.Close(t.Context())
 	if err != nil || !r.Clean() {

@@ -65,11 +65,12 @@ func (p *picking) rows(ctx context.Context, rows []int32) error {
 	batch := p.extract(rows)
 	err := p.step.attempt(ctx, batch, &p.part)
 	p.total.Calls += p.part.Calls
+	p.total.Fuel += p.part.Fuel
 	if err == nil {
 		p.collect(rows)
 		return nil
 	}
-	if !fault.HasCode(err, codeTrap) {
+	if !blamesRows(err) {
 		return err
 	}
 	if len(rows) == 1 {

@@ -13,8 +13,10 @@ type Result struct {
 	// that the connector refused. Together they are all.
 	Passed, Edited, Dropped, Replaced int
 	Dead                              []DeadRow
-	// Calls counts guest calls.
+	// Calls counts guest calls, and Fuel what all calls for the batch used, in
+	// units of InstanceConfig.Fuel.
 	Calls int
+	Fuel  int64
 
 	verdicts    []byte      // of the rows of the batch that the guest saw
 	work        sdk.Batch   // that batch, with the edits
@@ -39,7 +41,7 @@ type DeadRow struct {
 
 func (r *Result) reset() {
 	r.Out = nil
-	r.Passed, r.Edited, r.Dropped, r.Replaced, r.Calls = 0, 0, 0, 0, 0
+	r.Passed, r.Edited, r.Dropped, r.Replaced, r.Calls, r.Fuel = 0, 0, 0, 0, 0, 0
 	r.Dead = r.Dead[:0]
 	r.verdicts, r.edited, r.editedParts = r.verdicts[:0], false, 0
 	r.given.Reset()

@@ -74,7 +74,7 @@ func (s *Step) Close(ctx context.Context) (Receipt, error) { return s.inst.Load(
 // res.Dead, for the caller to decide about; res.Out is without them. in is not
 // changed, and must not be until res is done with.
 //
-// A crash is retried on fresh instances with ever smaller parts of the batch
+// A crash, or a call out of fuel, is retried on fresh instances with ever smaller parts of the batch
 // until the row is alone. A timeout is retried once, on a fresh instance, and is
 // then the error: a slow machine must not refuse a good row. Errors are
 // Transform's.
@@ -93,7 +93,7 @@ func (s *Step) Process(ctx context.Context, in *sdk.Batch, res *Result) error {
 	}
 	if all {
 		err := s.attempt(ctx, in, res)
-		if !fault.HasCode(err, codeTrap) {
+		if !blamesRows(err) {
 			return err
 		}
 		if err := s.restart(ctx); err != nil {
@@ -114,6 +114,10 @@ func (s *Step) attempt(ctx context.Context, in *sdk.Batch, res *Result) error {
 	}
 	return err
 }
+
+// blamesRows reports whether a call failed for what is in its rows: crashes
+// and fuel are the same on every machine and every run, time is not.
+func blamesRows(err error) bool { return fault.HasCode(err, codeTrap) || fault.HasCode(err, codeFuel) }
 
 // restart replaces the instance.
 func (s *Step) restart(ctx context.Context) error {

@@ -17,7 +17,7 @@ const room = 32 << 10
 
 // Transform gives the batch to the connector and puts what it decided into res.
 // in is not changed. The error is a fault: step_trap when the connector crashed,
-// step_timeout, step_abi when what it gave back is not what the ABI allows,
+// step_fuel when it used up the fuel of a call, step_timeout, step_abi when what it gave back is not what the ABI allows,
 // step_failed with its own words, step_output when the batch became too large;
 // or the cause of ctx's end.
 func (i *Instance) Transform(ctx context.Context, in *sdk.Batch, res *Result) error {
@@ -28,7 +28,10 @@ func (i *Instance) Transform(ctx context.Context, in *sdk.Batch, res *Result) er
 		res.Out = in
 		return i.broken
 	}
-	if err := i.run(ctx, in, res); err != nil {
+	before := i.fuel
+	err := i.run(ctx, in, res)
+	res.Fuel = i.fuel - before
+	if err != nil {
 		return err
 	}
 	out := i.schemas.outOf(in.Schemas())

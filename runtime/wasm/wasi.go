@@ -121,6 +121,7 @@ func wasiRandom(i *Instance, mem []byte, stack []uint64) {
 		stack[0] = errnoFault
 		return
 	}
+	i.ctx.pay(len(p))
 	for len(p) > 0 {
 		var word [8]byte
 		binary.LittleEndian.PutUint64(word[:], i.random.Uint64())
@@ -128,6 +129,9 @@ func wasiRandom(i *Instance, mem []byte, stack []uint64) {
 	}
 	stack[0] = errnoSuccess
 }
+
+// writeBytesMax bounds one fd_write; the guest is told that the rest is still to do.
+const writeBytesMax = 1 << 20
 
 // wasiWrite answers (fd, iovs, iovs_len, written): standard output and error
 // go to the log.
@@ -150,9 +154,13 @@ func wasiWrite(i *Instance, mem []byte, stack []uint64) {
 			stack[0] = errnoFault
 			return
 		}
+		p = p[:min(len(p), writeBytesMax-int(total))]
 		i.printed.write(p)
-		total += uint32(len(p))
+		if total += uint32(len(p)); total == writeBytesMax {
+			break
+		}
 	}
+	i.ctx.pay(int(total))
 	binary.LittleEndian.PutUint32(written, total)
 	stack[0] = errnoSuccess
 }

@@ -2,12 +2,15 @@ package wasm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
+
+	"github.com/cdcd-io/cdcd/runtime/wasm/meter"
 )
 
 // memoryPagesMax bounds every guest memory, whatever an instance may have.
@@ -31,8 +34,7 @@ func compile(ctx context.Context, module []byte, cacheDir string) (_ *wazeroProg
 	config := wazero.NewRuntimeConfig().
 		WithCoreFeatures(api.CoreFeaturesV2).
 		WithMemoryLimitPages(memoryPagesMax).
-		WithDebugInfoEnabled(false).
-		WithCloseOnContextDone(true)
+		WithDebugInfoEnabled(false)
 	p := &wazeroProgram{}
 	if cacheDir != "" {
 		if p.cache, err = wazero.NewCompilationCacheWithDir(cacheDir); err != nil {
@@ -82,6 +84,9 @@ func (p *wazeroProgram) link(ctx context.Context) error {
 
 // lookUp returns the host function of an import that checkImport let through.
 func lookUp(module, name string) hostFunc {
+	if module == meter.HostModule {
+		return meterFuncs[name]
+	}
 	if module == wasiModule {
 		if f, ok := wasiFuncs[name]; ok {
 			return f
@@ -117,6 +122,11 @@ func (p *wazeroProgram) instantiate(ctx context.Context, mem *arena) (_ guest, e
 		return nil, err
 	}
 	g := &wazeroGuest{module: m, memory: m.Memory()}
+	g.fuel, _ = m.ExportedGlobal(meter.FuelGlobal).(api.MutableGlobal)
+	if g.fuel == nil {
+		_ = m.Close(ctx)
+		return nil, errors.New("the module is not metered")
+	}
 	for i, e := range exports {
 		g.funcs[i] = m.ExportedFunction(e.name)
 	}
@@ -138,6 +148,7 @@ type wazeroGuest struct {
 	module api.Module
 	memory api.Memory
 	funcs  [exportsEnd]api.Function
+	fuel   api.MutableGlobal
 	stack  [2]uint64
 }
 
@@ -148,6 +159,10 @@ func (g *wazeroGuest) call(ctx context.Context, f export, a, b uint64) (uint64, 
 	err := g.funcs[f].CallWithStack(ctx, g.stack[:])
 	return g.stack[0], err
 }
+
+func (g *wazeroGuest) setFuel(n int64) { g.fuel.Set(uint64(n)) }
+
+func (g *wazeroGuest) fuelLeft() int64 { return int64(g.fuel.Get()) }
 
 func (g *wazeroGuest) view(addr, length uint32) ([]byte, bool) { return g.memory.Read(addr, length) }
 

@@ -9,7 +9,7 @@ import (
 
 // Bench measures the connector of the package under test in the host: one call
 // per batch of 256 rows for each configuration, named by its key. It reports
-// the time per row.
+// time and fuel per row.
 func Bench(b *testing.B, configs map[string]string, s *sdk.Schema, fill func(b *sdk.Builder, row int)) {
 	m := Module(b, ".")
 	const rows = 256
@@ -39,6 +39,7 @@ func Bench(b *testing.B, configs map[string]string, s *sdk.Schema, fill func(b *
 				}
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/rows, "ns/row")
+			b.ReportMetric(float64(res.Fuel)/rows, "fuel/row")
 		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/cdcd-io/cdcd/cdc/mysql/gtid"
 	"github.com/cdcd-io/cdcd/cdc/mysql/position"
 	"github.com/cdcd-io/cdcd/cdc/mysql/tables"
+	"github.com/cdcd-io/cdcd/cdc/schema"
 	"github.com/cdcd-io/cdcd/internal/fault"
 	"github.com/cdcd-io/cdcd/sdk"
 )
@@ -24,7 +25,10 @@ type Catalog interface {
 	// Table returns the table's definition as it is now, and a position of the
 	// server's log that the definition is not newer than: whatever changes the
 	// table later lies behind it. It returns nil for a table that is not there.
-	Table(ctx context.Context, name tables.Name) (*binlog.CatalogTable, *position.Position, error)
+	Table(ctx context.Context, name tables.Name) (*schema.Table, *position.Position, error)
+	// Charset returns the default character set of a database, and a position
+	// likewise; "" for a database that is not there.
+	Charset(ctx context.Context, db string) (string, *position.Position, error)
 }
 
 // Options say what an Assembler reads and where the batches go.
@@ -66,6 +70,7 @@ type Assembler struct {
 	begin   sdk.Position // the boundary before the first transaction of b
 	tx      tx
 	tables  schemas
+	defs    definitions
 	until   string // Start.Tx, until it comes
 	notThis uint64 // transactions of the first file that begin before it are done
 	sent    sent
@@ -86,7 +91,7 @@ type sent struct {
 
 // New returns an Assembler; Begin must be called before events.
 func New(o Options) *Assembler {
-	return &Assembler{o: o, tables: newSchemas()}
+	return &Assembler{o: o, tables: newSchemas(), defs: newDefinitions(o.Filter)}
 }
 
 // Begin starts reading at a position: the first events must be those that the
@@ -95,6 +100,7 @@ func (a *Assembler) Begin(from *position.Position, tx string) {
 	a.until = tx
 	a.sent = sent{}
 	a.restart(from)
+	a.defs.begin(from, a.o.Filter)
 	a.told, a.toldAt = a.at.moved, a.o.Env.Now()
 }
 
@@ -128,6 +134,7 @@ func (a *Assembler) restart(from *position.Position) {
 	a.at.moved += moved
 	a.tx = tx{id: a.tx.id[:0]}
 	a.tables.forgetMaps()
+	a.defs.history.Rollback()
 	a.notThis = 0
 	if from.GTIDs == nil {
 		a.notThis = from.Pos

@@ -218,6 +218,6 @@ func (a *Assembler) incident(ev binlog.Event) error {
 	if err != nil {
 		return err
 	}
-	return a.fault("incident", "the server's log misses changes: take a new snapshot of the followed tables behind this position",
+	return a.fault("incident", "the server's log misses changes: copy the followed tables' content anew behind this position",
 		"the server reports an incident: %d %s", n.Number, n.Message)
 }

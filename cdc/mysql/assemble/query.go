@@ -34,7 +34,7 @@ func (a *Assembler) query(ctx context.Context, ev binlog.Event, outer bool) erro
 		a.tx.begun = true
 		a.tx.xa = a.tx.xa || s.Kind == statement.XAStart
 		if len(s.Tables) > 0 { // CREATE TABLE ... START TRANSACTION
-			return a.ddl(s)
+			return a.ddl(ctx, &q, s)
 		}
 		return nil
 	case statement.Commit:
@@ -56,8 +56,8 @@ func (a *Assembler) query(ctx context.Context, ev binlog.Event, outer bool) erro
 		if err := a.truncate(ctx, s.Tables[0]); err != nil {
 			return err
 		}
-	case statement.DDL, statement.Unknown:
-		if err := a.ddl(s); err != nil {
+	case statement.DDL, statement.Unknown, statement.Benign:
+		if err := a.ddl(ctx, &q, s); err != nil {
 			return err
 		}
 	}
@@ -86,7 +86,7 @@ func (a *Assembler) dml(s statement.Statement) error {
 		return nil
 	}
 	return a.fault("statement_format", "SET GLOBAL binlog_format=ROW on the server, let all sessions connect anew, "+
-		"and take a new snapshot of the followed tables behind this position",
+		"and copy the followed tables' content anew behind this position",
 		"the log changes %s by a statement instead of by rows", what)
 }
 
@@ -115,20 +115,4 @@ func (a *Assembler) truncate(ctx context.Context, n tables.Name) error {
 	a.b.BeginRow(schema, sdk.OpTruncate, 0, a.tx.rows)
 	a.b.EndRow()
 	return a.afterRow(ctx, a.b.Size()-size)
-}
-
-// ddl forgets what was known of the tables that a statement changes.
-func (a *Assembler) ddl(s statement.Statement) error {
-	touches := func(n tables.Name) bool {
-		if s.Kind == statement.Unknown || s.DB != "" && s.DB == n.DB {
-			return true
-		}
-		for _, t := range s.Tables {
-			if t == n {
-				return true
-			}
-		}
-		return false
-	}
-	return a.tables.changed(a, touches)
 }

@@ -20,6 +20,7 @@ type tx struct {
 	begun      bool // BEGIN, or MariaDB's group: it ends with XID, COMMIT or ROLLBACK
 	standalone bool // MariaDB: it ends with its only statement
 	skip       bool // handed out long ago
+	before     bool // it lies in front of where reading begins
 	xa         bool // between XA START and XA PREPARE
 	building   bool // it is in the builder
 
@@ -69,7 +70,7 @@ func (a *Assembler) unfinished() error {
 		return nil
 	}
 	if t.handed > 0 {
-		return a.fault("transaction_cut", "take a new snapshot of the followed tables: rows that the server did not commit were handed out",
+		return a.fault("transaction_cut", "copy the followed tables' content anew: rows that the server did not commit were handed out",
 			"transaction %s, of which %d rows were handed out, has no end in the log", t.id, t.handed)
 	}
 	a.dropTx()
@@ -81,6 +82,7 @@ func (a *Assembler) dropTx() {
 	if a.tx.building {
 		a.b.DropTx()
 	}
+	a.defs.history.Rollback()
 	a.tx.open, a.tx.building = false, false
 }
 
@@ -89,7 +91,7 @@ func (a *Assembler) dropTx() {
 func (a *Assembler) seek() error {
 	t := &a.tx
 	if a.notThis > 0 && t.start < a.notThis {
-		t.skip = true
+		t.skip, t.before = true, true
 		return nil
 	}
 	a.notThis = 0
@@ -112,7 +114,7 @@ func (a *Assembler) seek() error {
 }
 
 const behindHint = "this server lacks transactions that were read before: connect to one that has them, " +
-	"or take a new snapshot of the followed tables"
+	"or copy the followed tables' content anew"
 
 // behind is the fault for a transaction that never comes.
 func (a *Assembler) behind(format string, args ...any) error {
@@ -213,6 +215,9 @@ func (a *Assembler) commit(ctx context.Context) error {
 		a.b.EndTx(a.at.pos, 0)
 	}
 	a.at.commit(t.gtid)
+	if err := a.keepChanges(); err != nil {
+		return err
+	}
 	a.sent = sent{}
 	building, large := t.building, t.handed > 0
 	t.open, t.building = false, false
@@ -242,7 +247,7 @@ func (a *Assembler) rollbackTo(name string) error {
 		return nil
 	}
 	return a.fault("rollback_to_savepoint",
-		"take a new snapshot of the followed tables behind this position, and keep tables without transactions (MyISAM, Aria) out of transactions with savepoints",
+		"copy the followed tables' content anew behind this position, and keep tables without transactions (MyISAM, Aria) out of transactions with savepoints",
 		"transaction %s undoes some of its %d rows in followed tables, and the log does not say which", a.tx.id, a.tx.rows)
 }
 
@@ -259,6 +264,6 @@ func (a *Assembler) rollback(ctx context.Context) error {
 }
 
 func (a *Assembler) xaFault() error {
-	return a.fault("xa_unsupported", "keep XA transactions away from the followed tables, or take a new snapshot of them behind this position",
+	return a.fault("xa_unsupported", "keep XA transactions away from the followed tables, or copy their content anew behind this position",
 		"transaction %s changes followed tables under XA PREPARE: whether it commits is decided later", a.tx.id)
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -43,12 +44,22 @@ func corpusFile(t testing.TB, name string) *binlog.FileReader {
 	return fr
 }
 
+// characters is the length of a text of latin1, or of utf8mb4 where the log
+// knows its collation.
+func characters(m *binlog.ColumnMap, c *binlog.CatalogColumn) string {
+	if m.Collation == 0 {
+		return strconv.Itoa(int(m.Meta))
+	}
+	c.Charset = "utf8mb4"
+	return strconv.Itoa(int(m.Meta) / 4)
+}
+
 // guess makes a catalog for logs without metadata: what a test needs to decode
 // every row, whatever its meaning.
 func guess(m *binlog.TableMap) *binlog.CatalogTable {
 	c := &binlog.CatalogTable{DB: m.DB, Table: m.Table}
 	for i := range m.Columns {
-		col := binlog.CatalogColumn{Name: "c" + string(rune('a'+i)), Charset: "latin1"}
+		col := binlog.CatalogColumn{Name: "c" + string(rune('a'+i)), Charset: "latin1", Nullable: m.Columns[i].Nullable}
 		switch m.Columns[i].Type {
 		case binlog.ColTiny:
 			col.Native = "tinyint unsigned"
@@ -75,11 +86,11 @@ func guess(m *binlog.TableMap) *binlog.CatalogTable {
 		case binlog.ColYear:
 			col.Native = "year"
 		case binlog.ColVarchar:
-			col.Native = "varchar(1)"
+			col.Native = "varchar(" + characters(&m.Columns[i], &col) + ")"
 		case binlog.ColString:
-			col.Native = "char(1)"
+			col.Native = "char(" + characters(&m.Columns[i], &col) + ")"
 		case binlog.ColBlob:
-			col.Native, col.Charset = "blob", ""
+			col.Native, col.Charset = [...]string{"", "tinyblob", "blob", "mediumblob", "longblob"}[m.Columns[i].Meta], ""
 		case binlog.ColEnum:
 			col.Native = "enum"
 			for k := range 255 {
@@ -87,7 +98,7 @@ func guess(m *binlog.TableMap) *binlog.CatalogTable {
 			}
 		case binlog.ColSet:
 			col.Native = "set"
-			for k := range 64 {
+			for k := range 8 * int(m.Columns[i].Meta) {
 				col.Labels = append(col.Labels, string(rune(0x100+k)))
 			}
 		case binlog.ColGeometry:

@@ -19,7 +19,7 @@ const (
 
 const (
 	hintCorrupt = "compare with mysqlbinlog --verify-binlog-checksum on the server; if the file is damaged there, " +
-		"take a new snapshot of the followed tables"
+		"copy the followed tables' content anew"
 	hintMetadata = "SET GLOBAL binlog_row_metadata=FULL on the server, so that the log describes its own tables"
 )
 

@@ -170,7 +170,9 @@ func (b *planner) charset() (*charset, error) {
 		return nil, incomplete(b.place(), "the log does not say which character set column %d has", b.number)
 	case b.cat.Charset != "":
 		name = b.cat.Charset
-	default: // the catalog names one for every text
+	case textual(b.cat.Native):
+		return nil, incomplete(b.place(), "neither the log nor the definition says which character set column %d has", b.number)
+	default:
 		name = charsetBinary
 	}
 	c := newCharset(name)

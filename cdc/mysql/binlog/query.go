@@ -1,8 +1,10 @@
 package binlog
 
 import (
+	"bytes"
 	"compress/zlib"
 	"io"
+	"unicode/utf8"
 )
 
 // Query is a statement: BEGIN, COMMIT, DDL, or DML of a statement-based log.
@@ -12,16 +14,98 @@ type Query struct {
 	ErrorCode uint16 // of the statement on the server; 0 when it succeeded
 	Schema    string // the default database
 	SQL       []byte // a view, good until the parser's next event
+
+	// The rest is of the status variables, as far as the server writes them.
+	SQLMode         uint64
+	ClientCollation uint32 // of SQL; 0 not known
+	ServerCharset   string // of collation_server; "" not known
+	// Atomic says that MySQL executed DDL in its data dictionary: it has changed
+	// something, which the log does not say of IF NOT EXISTS otherwise.
+	Atomic bool
 }
 
-// Query decodes a QUERY or MariaDB's QUERY_COMPRESSED. Status variables are
-// skipped. Faults: binlog_corrupt, event_too_large.
+// Text returns the statement in UTF-8; false when it is not of its character set.
+func (q *Query) Text() (string, bool) {
+	text := newCharset(charsetOf(q.ClientCollation))
+	if text == nil || text.form == formBytes {
+		return string(q.SQL), true
+	}
+	out, err := text.append(nil, q.SQL)
+	return string(out), err == nil && utf8.Valid(out)
+}
+
+// The codes of status variables. Sources: Query_event in MySQL's
+// statement_events.h, Query_log_event::write of both servers.
+const (
+	statusFlags         = 0
+	statusSQLMode       = 1
+	statusCatalog       = 2
+	statusAutoIncrement = 3
+	statusCharset       = 4
+	statusTimeZone      = 5
+	statusCatalogNZ     = 6
+	statusTimeNames     = 7
+	statusCharsetDB     = 8
+	statusTableMap      = 9
+	statusMasterWritten = 10
+	statusInvoker       = 11
+	statusUpdatedDBs    = 12
+	statusMicroseconds  = 13
+	statusExplicitTime  = 16
+	statusAtomic        = 17
+)
+
+// status reads the variables, in the order in which servers write them, up to
+// one that is not known.
+func (q *Query) status(c cursor) {
+	for len(c.p) > 0 && !c.bad {
+		switch c.u8() {
+		case statusFlags, statusAutoIncrement, statusMasterWritten:
+			c.take(4)
+		case statusSQLMode:
+			q.SQLMode = c.u64()
+		case statusCatalog:
+			c.take(int(c.u8()) + 1)
+		case statusCharset:
+			q.ClientCollation = uint32(c.u16())
+			c.take(2)
+			q.ServerCharset = charsetOf(uint32(c.u16()))
+		case statusTimeZone, statusCatalogNZ:
+			c.take(int(c.u8()))
+		case statusTimeNames, statusCharsetDB:
+			c.take(2)
+		case statusTableMap:
+			c.take(8)
+		case statusInvoker:
+			c.take(int(c.u8()))
+			c.take(int(c.u8()))
+		case statusUpdatedDBs:
+			const tooMany = 254
+			for n := c.u8(); n > 0 && n != tooMany && !c.bad; n-- {
+				i := bytes.IndexByte(c.p, 0)
+				c.take(i + 1)
+				c.bad = c.bad || i < 0
+			}
+		case statusMicroseconds:
+			c.take(3)
+		case statusExplicitTime:
+			c.take(1)
+		case statusAtomic:
+			c.take(8)
+			q.Atomic = !c.bad
+		default:
+			return
+		}
+	}
+}
+
+// Query decodes a QUERY or MariaDB's QUERY_COMPRESSED. Faults: binlog_corrupt, event_too_large.
 func (p *Parser) Query(ev Event) (Query, error) {
 	c := cursor{p: ev.Body}
 	q := Query{ThreadID: c.u32(), ExecTime: c.u32()}
 	schema := int(c.u8())
 	q.ErrorCode = c.u16()
-	c.take(int(c.u16()))
+	q.status(cursor{p: c.take(int(c.u16()))})
 	q.Schema = string(c.take(schema))
 	c.u8()
 	q.SQL = c.p

@@ -43,7 +43,7 @@ func (p *Parser) RowsHeader(ev Event) (RowsHeader, []byte, error) {
 	version, ok := h.kind(ev.Type)
 	if ev.Type == PartialUpdateRowsEvent {
 		return h, nil, fault.New(fault.Fatal, CodePartialJSON, ev.place(),
-			"SET GLOBAL binlog_row_value_options='' on the server, then start from a position behind these changes or take a new snapshot",
+			"SET GLOBAL binlog_row_value_options='' on the server, then start from a position behind these changes or copy the table's content anew",
 			"the log holds parts of JSON documents instead of whole ones")
 	}
 	if !ok {

@@ -135,7 +135,82 @@ func disagree(m *ColumnMap, c *CatalogColumn) string {
 	if d, _ := nativeNumbers(c.Native); isTemporal2(m.Type) && d != int(m.Meta) {
 		return "the catalog says " + c.Native + ", the log has another number of fractional digits"
 	}
+	if m.Nullable != c.Nullable {
+		return "the catalog and the log differ in whether it may be NULL"
+	}
+	return disagreeText(m, c, base)
+}
+
+// disagreeText compares what text, bytes and labels are wide.
+func disagreeText(m *ColumnMap, c *CatalogColumn, base string) string {
+	n, _ := nativeNumbers(c.Native)
+	wide := 0 // bytes of a character; 0 not known
+	if textual(c.Native) {
+		name := c.Charset
+		if m.Collation != 0 {
+			if name = charsetOf(m.Collation); name != c.Charset && c.Charset != "" && name != "" {
+				return "the catalog says character set " + c.Charset + ", the log has " + name
+			}
+		}
+		wide = (&charset{name: name}).widest()
+		if name == "" {
+			wide = 0
+		}
+	} else if isText(m) && m.Collation != 0 && charsetOf(m.Collation) != charsetBinary {
+		return "the catalog says " + c.Native + ", the log has text"
+	}
+	length := "the catalog says " + c.Native + ", the log has another length"
+	switch base {
+	case "char", "varchar":
+		if wide != 0 && m.Type != ColVarcharCompressed && int(m.Meta) != n*wide {
+			return length
+		}
+	case "binary", "varbinary":
+		if m.Type != ColVarcharCompressed && int(m.Meta) != n {
+			return length
+		}
+	case "bit":
+		if int(m.Meta>>8)*8+int(m.Meta&0xff) != n {
+			return length
+		}
+	case "tinytext", "text", "mediumtext", "longtext", "tinyblob", "blob", "mediumblob", "longblob":
+		size := map[byte]uint16{'t': 1, 'm': 3, 'l': 4}[base[0]]
+		if size == 0 || base == "text" {
+			size = 2
+		}
+		if m.Type == ColBlob && m.Meta != size {
+			return length
+		}
+	case "enum":
+		if want := enumBytes(len(c.Labels)); len(c.Labels) > 0 && int(m.Meta) != want {
+			return "the catalog and the log differ in the number of labels"
+		}
+	case "set":
+		want := (len(c.Labels) + 7) / 8
+		if want > 4 {
+			want = 8
+		}
+		if len(c.Labels) > 0 && int(m.Meta) != want {
+			return "the catalog and the log differ in the number of labels"
+		}
+	}
 	return ""
+}
+
+func enumBytes(labels int) int {
+	if labels > 255 {
+		return 2
+	}
+	return 1
+}
+
+// textual reports whether a native type is one of text.
+func textual(native string) bool {
+	switch nativeBase(native) {
+	case "char", "varchar", "tinytext", "text", "mediumtext", "longtext":
+		return true
+	}
+	return false
 }
 
 func isInteger(t ColumnType) bool {

@@ -135,11 +135,11 @@ func (c *Chain) resume(a anchor, readErr error, hint sink.Hint) (anchor, uint64,
 	if hint.Token != "" {
 		var err error
 		if t, err = parseToken(hint.Token); err != nil {
-			return a, 0, fault.New(fault.Fatal, "bad_token", c.cfg.Pipeline, "restore the checkpoint, or "+resetHint(c.cfg.Pipeline), "%w", err)
+			return a, 0, fault.New(fault.Fatal, "bad_token", c.cfg.Pipeline, "restore the checkpoint, or "+anewHint, "%w", err)
 		}
 		if t.created != a.state.Created.UnixNano() {
 			return a, 0, fault.New(fault.Environment, sink.CodeStreamRecreated, c.cfg.Stream,
-				"restore the stream that was; or, if its messages may start anew, "+resetHint(c.cfg.Pipeline),
+				"restore the stream that was; or, where its messages may be sent again, "+anewHint,
 				"the stream was created %s, the checkpoint is of one created %s: it was deleted and made again",
 				a.state.Created.UTC().Format(time.RFC3339), time.Unix(0, t.created).UTC().Format(time.RFC3339))
 		}
@@ -158,23 +158,22 @@ func (c *Chain) resume(a anchor, readErr error, hint sink.Hint) (anchor, uint64,
 		return a, 0, nil
 	case readErr != nil:
 		return a, 0, fault.New(fault.Environment, sink.CodeAnchorGone, c.cfg.Stream,
-			resetHint(c.cfg.Pipeline)+"; a longer max_age keeps the last message until there is a next one",
+			anewHint+"; a longer max_age keeps the last message until there is a next one",
 			"message %d, which says where to resume, was purged or has expired, and the checkpoint does not name it", a.state.LastSeq)
 	case t.seq > 0 && !a.found:
 		return a, 0, fault.New(fault.Environment, sink.CodeStreamRollback, c.cfg.Stream,
-			"restore the stream; or "+resetHint(c.cfg.Pipeline), "the stream is empty, the checkpoint knows of %d messages in it", t.seq)
+			"restore the stream; or "+anewHint, "the stream is empty, the checkpoint knows of %d messages in it", t.seq)
 	case t.seq > a.state.LastSeq:
 		return a, t.seq - a.state.LastSeq, nil
 	}
 	return a, 0, nil
 }
 
-func resetHint(pipeline string) string {
-	return "begin anew: give pipeline " + pipeline + " another stream, and another state.dir"
-}
+// anewHint is the way out when the history is gone: new names have none.
+const anewHint = "begin anew: give the pipeline and its stream new names"
 
 func (c *Chain) foreignFault(seq uint64, format string, args ...any) error {
 	return fault.New(fault.Fatal, sink.CodeForeignMessage, fmt.Sprintf("%s message %d", c.cfg.Stream, seq),
-		"let nobody but cdcd publish to the stream's subjects (NATS permissions), then resume the pipeline",
+		"let nobody but cdcd publish to the stream's subjects (NATS permissions), then start it again",
 		"not written by this pipeline: "+format, args...)
 }

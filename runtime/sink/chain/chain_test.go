@@ -16,7 +16,8 @@ import (
 // instant is a broker whose answers come before Send has returned.
 type instant struct {
 	*line
-	reads int
+	reads     int
+	beforePut func() // what happens while a marker is on its way; nil for nothing
 }
 
 func newInstant() *instant {
@@ -24,7 +25,11 @@ func newInstant() *instant {
 }
 
 func (l *instant) Send(m *chain.Outgoing) error {
-	l.b.take(packet{out: *m, writer: l.writer, answer: func(a chain.Ack, _ error) { l.notify(a) }})
+	out := *m
+	for i, v := range out.Values {
+		out.Values[i] = strings.Clone(v) // views end with the call
+	}
+	l.b.take(packet{out: out, writer: l.writer, answer: func(a chain.Ack, _ error) { l.notify(a) }})
 	return nil
 }
 
@@ -35,6 +40,10 @@ func (l *instant) End(run, sent uint64) error {
 }
 
 func (l *instant) Put(_ context.Context, m *chain.Outgoing) error {
+	if f := l.beforePut; f != nil {
+		l.beforePut = nil
+		f()
+	}
 	var failed error
 	l.b.take(packet{out: *m, answer: func(_ chain.Ack, err error) { failed = err }})
 	return failed
@@ -121,6 +130,56 @@ func TestBadTokens(t *testing.T) {
 		if !fault.HasCode(err, "bad_token") {
 			t.Errorf("%q: %v", token, err)
 		}
+	}
+}
+
+// This is a limit of the protocol, not a promise: the broker compares lengths,
+// and a stream that lost its tail reaches the same length again with other
+// messages. A marker that was decided on before is then accepted behind them.
+// Whoever closes the gap turns this test around.
+func TestLimitSequencesAreReused(t *testing.T) {
+	clock := time.UnixMilli(1_000_000)
+	cfg := config()
+	cfg.Now = func() time.Time { clock = clock.Add(time.Millisecond); return clock }
+	group := func(tx string, n uint64) *sink.Group {
+		g := &sink.Group{Base: "p0", End: "p1"}
+		for i := range n {
+			g.Messages = append(g.Messages, sink.Message{Subject: "cdc.p.d.t", Body: []byte(tx),
+				Place: sink.Place{Tx: tx, Row: i, Parts: 1, N: i}})
+		}
+		return g
+	}
+	write := func(c *chain.Chain, g *sink.Group) {
+		t.Helper()
+		if _, err := c.Claim(t.Context(), sink.Hint{}, start); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Publish(t.Context(), g); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l := newInstant()
+	write(chain.New(cfg, l), group("old", 10))
+	length := len(l.b.log)
+
+	late := newInstant()
+	late.b = l.b
+	late.beforePut = func() { // it has read the anchor: the last of "old"
+		l.b.log, l.b.runs = l.b.log[:length-5], map[string]*brokerRun{}
+		other := newInstant()
+		other.b, other.writer = l.b, "other"
+		write(chain.New(cfg, other), group("new", 4)) // a marker and four: the old length
+	}
+	a, err := chain.New(cfg, late).Claim(t.Context(), sink.Hint{}, start)
+	if err != nil {
+		t.Fatalf("the late marker was refused (%v): the limit is gone; say so in docs/design/anchor-and-chain.md", err)
+	}
+	before, marker := l.b.log[length-1], l.b.log[length]
+	if a.At.Tx != "old" || before.body != "new" || marker.heads["Cdc-Epoch"] >= before.heads["Cdc-Epoch"] {
+		t.Fatalf("anchor %+v, message before the marker %+v, marker %+v", a, before, marker)
 	}
 }
 

@@ -174,7 +174,7 @@ func (c *Chain) judge(a anchor, readErr error) error {
 	switch {
 	case a.state.Created.UnixNano() != c.w.created:
 		return fault.New(fault.Environment, sink.CodeStreamRecreated, c.cfg.Stream,
-			"restore the stream that was; or, if its messages may start anew, "+resetHint(c.cfg.Pipeline),
+			"restore the stream that was; or, where its messages may be sent again, "+anewHint,
 			"the stream was deleted and made again while the pipeline ran")
 	case a.state.LastSeq < c.acked || a.found && a.epoch < c.w.epoch && a.foreign == 0:
 		return fault.New(fault.Retryable, sink.CodeStreamRollback, c.cfg.Stream,
@@ -182,7 +182,7 @@ func (c *Chain) judge(a anchor, readErr error) error {
 			"the stream ends at message %d, %d was confirmed: the server lost what it had not synced", a.state.LastSeq, c.acked)
 	case readErr != nil:
 		return fault.New(fault.Environment, sink.CodeAnchorGone, c.cfg.Stream,
-			"resume the pipeline: the checkpoint may still name the message",
+			"start the pipeline again: the checkpoint may still name the message",
 			"the stream was purged while the pipeline ran: message %d is gone", a.state.LastSeq)
 	case a.found && a.epoch > c.w.epoch:
 		return c.fenced(a.epoch, "another writer claimed the stream")

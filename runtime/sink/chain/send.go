@@ -52,7 +52,7 @@ func (c *Chain) check(g *sink.Group) error {
 		size := len(m.Body) + len(m.Headers) + headerBytesMax + len(g.Base) + len(m.Place.Tx)
 		if size > most {
 			return fault.New(fault.Poison, sink.CodeMessageTooLarge, c.place(g, m),
-				"raise max_payload of the NATS server, or empty the large column with a step such as {wasm: mask, with: {columns: [...], how: \"null\"}}",
+				"raise max_payload of the NATS server, or null the large column with the step mask",
 				"a message for %s has %d bytes with its headers, the server takes %d", m.Subject, size, most)
 		}
 		if len(m.Headers) > 0 {

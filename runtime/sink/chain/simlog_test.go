@@ -37,13 +37,14 @@ type broker struct {
 	runs     map[string]*brokerRun
 	full     time.Time
 	tailLost int
-	onStore  func([]stored)
+	cuts     []string // tails lost
 }
 
 type stored struct {
 	subject string
 	body    string
 	heads   map[string]string
+	by      string // writer, run and number: for the account of a failure
 }
 
 type brokerRun struct {
@@ -81,6 +82,7 @@ func (b *broker) take(p packet) {
 	}
 	if b.chance(b.f.loseTail) && len(b.log) > 0 {
 		lost := b.rng.IntN(min(len(b.log), 30))
+		b.cuts = append(b.cuts, fmt.Sprintf("%v: %d -> %d", time.Since(b.created), len(b.log), len(b.log)-lost))
 		b.log = b.log[:len(b.log)-lost]
 		b.runs = map[string]*brokerRun{}
 		b.tailLost += lost
@@ -92,7 +94,7 @@ func (b *broker) take(p packet) {
 		return
 	}
 	if p.out.Run == 0 {
-		err := b.store(p.out)
+		err := b.store(p)
 		b.reply(p, chain.Ack{Count: uint64(len(b.log))}, err)
 		return
 	}
@@ -126,7 +128,7 @@ func (b *broker) takeOfRun(p packet) {
 		b.reply(p, chain.Ack{Count: r.next - 1, Ended: true}, nil)
 		return
 	}
-	if err := b.store(p.out); err != nil {
+	if err := b.store(p); err != nil {
 		r.over = true
 		b.reply(p, chain.Ack{Count: r.next - 1, Err: err}, nil)
 		return
@@ -145,7 +147,8 @@ func (b *broker) reply(p packet, a chain.Ack, err error) {
 	}
 }
 
-func (b *broker) store(o chain.Outgoing) error {
+func (b *broker) store(p packet) error {
+	o := p.out
 	if time.Now().Before(b.full) {
 		return fault.New(fault.Retryable, sink.CodeStreamFull, "S", "wait", "full")
 	}
@@ -158,10 +161,8 @@ func (b *broker) store(o chain.Outgoing) error {
 			heads[chain.Header(i).String()] = v
 		}
 	}
-	b.log = append(b.log, stored{o.Subject, string(o.Body), heads})
-	if b.onStore != nil {
-		b.onStore(b.log)
-	}
+	b.log = append(b.log, stored{o.Subject, string(o.Body), heads,
+		fmt.Sprintf("%v %s%d.%d expecting %d", time.Since(b.created), p.writer, o.Run, o.Number, o.Expect)})
 	return nil
 }
 

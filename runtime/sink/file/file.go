@@ -105,7 +105,7 @@ func (t *target) resume(ctx context.Context, f *os.File, hint sink.Hint, initial
 	}
 	if have < length {
 		return sink.Anchor{}, fault.New(fault.Environment, CodeTruncated, t.path,
-			"restore the file; or begin anew, with another file and another state.dir",
+			"restore the file; or begin anew: give the pipeline and its file new names",
 			"the file has %d bytes, %d were confirmed", have, length)
 	}
 	if err := errors.Join(f.Truncate(length), f.Sync()); err != nil {

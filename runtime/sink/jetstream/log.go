@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 	"unsafe"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nuid"
 
 	"github.com/cdcd-io/cdcd/runtime/sink/chain"
 )
@@ -64,7 +64,8 @@ func (l *streamLog) use(nc *nats.Conn) error {
 	if err != nil {
 		return unavailable(l.stream, err)
 	}
-	l.nc, l.sub, l.base = nc, sub, inbox+"."+nuid.Next()+"-"
+	writer := strings.TrimPrefix(nats.NewInbox(), nats.InboxPrefix) // unique, one token
+	l.nc, l.sub, l.base = nc, sub, inbox+"."+writer+"-"
 	return nil
 }
 

@@ -60,8 +60,10 @@ func (s *Sink) ensureStream(ctx context.Context, nc *nats.Conn, hint sink.Hint) 
 		if hint.Token != "" {
 			return goneFault(s.cfg.Stream)
 		}
-		_, err = js.CreateStream(ctx, s.wanted())
-		return s.setupFault(err)
+		if st, err = js.CreateStream(ctx, s.wanted()); err != nil {
+			return s.setupFault(err)
+		}
+		return s.check(st.CachedInfo().Config) // an older server of a cluster leaves out what it doesn't know
 	}
 	if err != nil {
 		return s.setupFault(err)
@@ -143,6 +145,6 @@ func unavailable(stream string, err error) error {
 
 func goneFault(stream string) error {
 	return fault.New(fault.Environment, sink.CodeStreamGone, stream,
-		"restore the stream; or begin anew: give the pipeline another stream, and another state.dir",
+		"restore the stream; or begin anew: give the pipeline and its stream new names",
 		"the stream that the pipeline wrote to is not there any more")
 }

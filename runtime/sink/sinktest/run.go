@@ -27,6 +27,8 @@ type Run struct {
 	Confirmed int
 	// Anchor is what the last claim said.
 	Anchor sink.Anchor
+
+	exact bool // the last group, or the anchor, ends between transactions
 }
 
 // Do claims the sink and publishes, until Groups are confirmed, ctx ends, or
@@ -37,7 +39,7 @@ func (r *Run) Do(ctx context.Context, s sink.Sink) error {
 	if err != nil {
 		return fmt.Errorf("claim: %w", err)
 	}
-	r.Anchor = a
+	r.Anchor, r.exact = a, a.At.Tx == ""
 	cursor, err := r.Feed.From(a)
 	if err != nil {
 		return err
@@ -116,11 +118,10 @@ func (r *Run) note(c sink.Confirmed) {
 			r.Confirmed++
 		}
 	}
-	exact := len(msgs) == 0 && (r.Hint.Exact || r.Hint.Token == "")
-	if n := len(msgs); n > 0 {
-		exact = msgs[n-1].TxLast
+	if n := len(msgs); n > 0 { // an empty group ends where the one before it did
+		r.exact = msgs[n-1].TxLast || msgs[n-1].Place.Tx == ""
 	}
-	r.Hint = sink.Hint{Token: c.Token, Position: c.Group.End, Exact: exact}
+	r.Hint = sink.Hint{Token: c.Token, Position: c.Group.End, Exact: r.exact}
 }
 
 func initialOf(f *Feed) func(context.Context) (sdk.Position, error) {

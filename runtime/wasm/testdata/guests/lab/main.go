@@ -47,6 +47,12 @@ func (l *lab) Schema(in *sdk.Schema) (*sdk.Schema, error) {
 
 var sink int
 
+// recurse has no end, and a frame that can't be optimised away.
+func recurse(n *int) int {
+	m := *n + 1
+	return recurse(&m) + m
+}
+
 func (l *lab) Row(r sdk.Row, out *guest.Output) (sdk.Verdict, error) {
 	l.rows++
 	m := r.After()
@@ -108,6 +114,12 @@ func (l *lab) Row(r sdk.Row, out *guest.Output) (sdk.Verdict, error) {
 		panic(arg)
 	case "exit":
 		os.Exit(n)
+	case "work":
+		for range n {
+			sink++
+		}
+	case "recurse":
+		recurse(&l.rows)
 	case "loop":
 		for {
 			sink++

@@ -1,0 +1,184 @@
+package mysql
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cdcd-io/cdcd/cdc"
+	"github.com/cdcd-io/cdcd/cdc/cdctest"
+	"github.com/cdcd-io/cdcd/internal/testserver"
+)
+
+// eachDefault runs a test on both servers as they are set up by default: the
+// log does not name columns.
+func eachDefault(t *testing.T, test func(t *testing.T, db *testserver.DB)) {
+	t.Helper()
+	t.Run("mysql", func(t *testing.T) { test(t, testserver.MySQL(t, testserver.Args("--binlog-row-metadata=MINIMAL"))) })
+	t.Run("mariadb", func(t *testing.T) {
+		test(t, testserver.MariaDB(t, testserver.Args("--binlog-row-metadata=NO_LOG")))
+	})
+	t.Run("mariadb minimal", func(t *testing.T) {
+		test(t, testserver.MariaDB(t, testserver.Args("--binlog-row-metadata=MINIMAL")))
+	})
+}
+
+var alters = []struct{ sql, row string }{
+	{"CREATE TABLE shop.orders (id INT UNSIGNED PRIMARY KEY, email VARCHAR(40), n INT)", ""},
+	{"INSERT INTO shop.orders VALUES (1, 'a', 1)", `c shop.orders (id=1 email="a" n=1)`},
+	{"ALTER TABLE shop.orders ADD COLUMN extra VARCHAR(20) CHARACTER SET latin1", ""},
+	{"INSERT INTO shop.orders VALUES (2, 'b', 2, _utf8mb4 x'c3a4')", `c shop.orders (id=2 email="b" n=2 extra="ä")`},
+	{"ALTER TABLE shop.orders DROP n, ADD kind ENUM('x','y') AFTER id", ""},
+	{"INSERT INTO shop.orders VALUES (3, 'y', 'c', NULL)", `c shop.orders (id=3 kind="y" email="c" extra=NULL)`},
+	{"ALTER TABLE shop.orders MODIFY kind ENUM('new','x','y','y''')", ""},
+	{"INSERT INTO shop.orders VALUES (4, 'y''', 'd', NULL)", `c shop.orders (id=4 kind="y'" email="d" extra=NULL)`},
+	{"ALTER TABLE shop.orders CHANGE email mail VARCHAR(40), MODIFY extra VARCHAR(40) CHARACTER SET latin1 FIRST", ""},
+	{"INSERT INTO shop.orders VALUES (NULL, 5, 'x', 'e')", `c shop.orders (extra=NULL id=5 kind="x" mail="e")`},
+	{"ALTER TABLE shop.orders RENAME COLUMN extra TO mail, RENAME COLUMN mail TO extra", ""},
+	{"INSERT INTO shop.orders VALUES (NULL, 6, 'x', 'f')", `c shop.orders (mail=NULL id=6 kind="x" extra="f")`},
+	{"CREATE TABLE shop.orders2 LIKE shop.orders", ""},
+	{"ALTER TABLE shop.orders2 RENAME COLUMN id TO number, ADD INDEX (number), ENGINE=InnoDB", ""},
+	{"RENAME TABLE shop.orders TO shop.orders_old, shop.orders2 TO shop.orders", ""},
+	{"INSERT INTO shop.orders VALUES (NULL, 7, 'new', 'g')", `c shop.orders (mail=NULL number=7 kind="new" extra="g")`},
+	{"INSERT INTO shop.orders_old VALUES (NULL, 8, 'new', 'h')", `c shop.orders_old (mail=NULL id=8 kind="new" extra="h")`},
+	{"DROP TABLE shop.orders", ""},
+	{"CREATE TABLE IF NOT EXISTS shop.orders AS SELECT 1 AS one, CAST('z' AS CHAR(3)) AS two", `c shop.orders (one=1 two="z")`},
+	{"CREATE TABLE IF NOT EXISTS shop.orders (a INT, b INT)", ""},
+	{"INSERT INTO shop.orders VALUES (9, 'i')", `c shop.orders (one=9 two="i")`},
+	{"DROP DATABASE shop", ""},
+	{"CREATE DATABASE shop CHARACTER SET latin1", ""},
+	{"CREATE TABLE shop.orders (uno INT, dos TEXT)", ""},
+	{"INSERT INTO shop.orders VALUES (10, _utf8mb4 x'c3bc')", `c shop.orders (uno=10 dos="ü")`},
+}
+
+// TestDefinitionsFollowed: with default settings, from the earliest log, each
+// row comes with the names of its time; and so it does after a restart at any
+// position.
+func TestDefinitionsFollowed(t *testing.T) {
+	eachDefault(t, func(t *testing.T, db *testserver.DB) {
+		db.Exec(t, "CREATE DATABASE shop")
+		var want []string
+		for _, a := range alters {
+			db.Exec(t, a.sql)
+			if a.row != "" {
+				want = append(want, a.row)
+			}
+		}
+		st := &store{}
+		keep := func(c *Config, e *cdc.Env) { c.Tables, e.Schemas = []string{"shop.*"}, st }
+		src := open(t, db, keep)
+		got, err := cdctest.Read(t, src, initial(t, src), cdctest.UntilHead(t, src))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows := cdctest.Rows(got)
+		if d := cmp.Diff(want, texts(rows)); d != "" {
+			t.Fatal(d)
+		}
+		puts := len(st.list)
+		// From every position at which one can stop.
+		seen, from := 0, map[string]bool{}
+		positions := []cdc.Start{initial(t, open(t, db, keep))}
+		for _, b := range got {
+			positions = append(positions, cdc.Start{Base: b.End})
+		}
+		for _, p := range positions {
+			if from[string(p.Base)] {
+				continue
+			}
+			from[string(p.Base)] = true
+			again := open(t, db, keep)
+			batches, err := cdctest.Read(t, again, p, cdctest.UntilHead(t, again))
+			if err != nil {
+				t.Fatalf("from %s: %v", p.Base, err)
+			}
+			list := texts(cdctest.Rows(batches))
+			if d := cmp.Diff(want[len(want)-len(list):], append([]string{}, list...)); d != "" {
+				t.Fatalf("from %s: %s", p.Base, d)
+			}
+			seen++
+		}
+		if len(st.list) != puts {
+			t.Errorf("%d records, then %d", puts, len(st.list))
+		}
+		t.Logf("%d positions, %d records", seen, puts)
+	})
+}
+
+// TestRestartBehindAlter: what a restart needs is what was true at its
+// position, whatever was changed meanwhile.
+func TestRestartBehindAlter(t *testing.T) {
+	eachDefault(t, func(t *testing.T, db *testserver.DB) {
+		db.Exec(t, "CREATE DATABASE shop", "CREATE TABLE shop.orders (id INT PRIMARY KEY, a VARCHAR(10), b VARCHAR(10))")
+		st := &store{}
+		keep := func(c *Config, e *cdc.Env) { c.Start, e.Schemas = startLatest, st }
+		src := open(t, db, keep) // the definition is from before the log: the catalog has it
+		s := start(t, src, initial(t, src))
+		db.Exec(t, "INSERT INTO shop.orders VALUES (1, 'x', 'y')")
+		s.awaitRows(t, 1)
+		s.stop()
+		batches, _ := s.snapshot()
+		db.Exec(t, "INSERT INTO shop.orders VALUES (2, 'x', 'y')",
+			"ALTER TABLE shop.orders RENAME COLUMN a TO b, RENAME COLUMN b TO a", "INSERT INTO shop.orders VALUES (3, 'x', 'y')")
+		s = start(t, open(t, db, keep), cdc.Start{Base: batches[len(batches)-1].End})
+		want := []string{`c shop.orders (id=2 a="x" b="y")`, `c shop.orders (id=3 b="x" a="y")`}
+		if d := cmp.Diff(want, texts(s.awaitRows(t, 2))); d != "" {
+			t.Fatal(d)
+		}
+		s.stop()
+	})
+}
+
+// TestDefinitionOfLater: rows that only the catalog of today could name, and a
+// statement behind them that made it so, stop the reading.
+func TestDefinitionOfLater(t *testing.T) {
+	eachDefault(t, func(t *testing.T, db *testserver.DB) {
+		db.Exec(t, "CREATE DATABASE shop", "CREATE TABLE shop.orders (id INT PRIMARY KEY, a INT, b INT)")
+		src := open(t, db, func(c *Config, _ *cdc.Env) { c.Start = startLatest })
+		from := initial(t, src)
+		db.Exec(t, "INSERT INTO shop.orders VALUES (1, 2, 3)", "ALTER TABLE shop.orders ADD INDEX (a)",
+			"INSERT INTO shop.orders VALUES (2, 2, 3)")
+		s := start(t, open(t, db), from)
+		s.awaitRows(t, 2) // an index changes nothing
+		s.stop()
+		db.Exec(t, "ALTER TABLE shop.orders RENAME COLUMN a TO b, RENAME COLUMN b TO a", "INSERT INTO shop.orders VALUES (3, 2, 3)")
+		start(t, open(t, db), from).fails(t, "schema_uncertain")
+	})
+}
+
+// TestDatabaseOfBefore: a database's default is not in a log that begins later.
+func TestDatabaseOfBefore(t *testing.T) {
+	eachDefault(t, func(t *testing.T, db *testserver.DB) {
+		db.Exec(t, "CREATE DATABASE shop CHARACTER SET latin1")
+		src := open(t, db, func(c *Config, _ *cdc.Env) { c.Start = startLatest })
+		from := initial(t, src)
+		db.Exec(t, "CREATE TABLE shop.orders (id INT, note TEXT)", "INSERT INTO shop.orders VALUES (1, _utf8mb4 x'c3a4')",
+			"ALTER TABLE shop.orders ADD more VARCHAR(9) FIRST", "INSERT INTO shop.orders VALUES (_utf8mb4 x'c3a4', 2, 'x')")
+		s := start(t, open(t, db), from)
+		want := []string{`c shop.orders (id=1 note="ä")`, `c shop.orders (more="ä" id=2 note="x")`}
+		if d := cmp.Diff(want, texts(s.awaitRows(t, 2))); d != "" {
+			t.Fatal(d)
+		}
+		s.stop()
+		db.Exec(t, "ALTER DATABASE shop CHARACTER SET utf8mb4")
+		code := "schema_uncertain"
+		if db.Value(t, "SELECT @@binlog_row_metadata") == "NO_LOG" {
+			code = "value_undecodable" // nothing in the log tells before
+		}
+		start(t, open(t, db), from).fails(t, code)
+	})
+}
+
+func TestDefinitionNotUnderstood(t *testing.T) {
+	db := testserver.MariaDB(t)
+	db.Exec(t, "CREATE DATABASE shop", "CREATE TABLE shop.orders (id INT PRIMARY KEY)")
+	src := open(t, db, func(c *Config, _ *cdc.Env) { c.Start = startLatest })
+	s := start(t, src, initial(t, src))
+	db.Exec(t, "INSERT INTO shop.orders VALUES (1)")
+	s.awaitRows(t, 1)
+	// MariaDB's ORACLE mode is not read; the catalog says what came of it.
+	db.Exec(t, "SET sql_mode=ORACLE", "ALTER TABLE shop.orders ADD d VARCHAR2(10)", "INSERT INTO shop.orders VALUES (2, 'x')")
+	if d := cmp.Diff([]string{`c shop.orders (id=1)`, `c shop.orders (id=2 d="x")`}, texts(s.awaitRows(t, 2))); d != "" {
+		t.Fatal(d)
+	}
+}
