@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -62,7 +63,10 @@ func checkWith(m sdk.Manifest, with []byte) []*fault.Fault {
 	case !ok:
 		return []*fault.Fault{fault.New(fault.Config, "config_with", "with", "write keys with values", "%w", err)}
 	}
-	return leaves(m.Name, invalid, nil)
+	faults := leaves(m.Name, invalid, nil)
+	// The schema's keys are checked in no particular order.
+	slices.SortStableFunc(faults, func(a, b *fault.Fault) int { return strings.Compare(a.Path, b.Path) })
+	return faults
 }
 
 // leaves returns one fault for each place that the schema refuses.
