@@ -47,7 +47,7 @@ func (n *natsOnDemand) conn(ctx context.Context, pipeline string) (*nats.Conn, e
 func (n *natsOnDemand) natsConfig() natsd.Config {
 	c := natsd.Config{Dir: n.config.State.Dir, URL: n.config.NATS.URL, Creds: n.config.NATS.Creds, Log: n.log}
 	if e := n.config.NATS.Embedded; e != nil {
-		c.Listen, c.Fsync = e.Listen, e.Durability == config.DurabilityFsync
+		c.Listen, c.ListenElse, c.Fsync = e.Listen, !e.Chosen, e.Durability == config.DurabilityFsync
 	}
 	return c
 }

@@ -114,7 +114,8 @@ type NATS struct {
 
 // Embedded configures the embedded NATS server.
 type Embedded struct {
-	Listen     string     `yaml:"listen" doc:"host:port for clients; \"\" for none: in-process only"`
+	Listen     string     `yaml:"listen" doc:"host:port for clients, a free port where the default is taken; \"\" for none: in-process only"`
+	Chosen     bool       `yaml:"-"` // listen is written in the configuration
 	Durability Durability `yaml:"durability" doc:"fsync makes every acknowledgement durable on disk; interval syncs five times a second"`
 }
 

@@ -81,6 +81,7 @@ func (l *loader) nats(e entry, c *Config) {
 }
 
 func (l *loader) embedded(n *node, e *Embedded) {
+	e.Chosen = n.find("listen") != nil
 	if e.Listen != "" {
 		l.listen(n.child("listen"), e.Listen)
 	}

@@ -40,7 +40,13 @@ func (n *NATS) run(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := probe(n.cfg.Listen); err != nil {
+	switch err := probe(n.cfg.Listen); {
+	case err == nil:
+	case n.cfg.ListenElse:
+		n.cfg.Log.Warn("the default address for NATS clients is taken, by another cdcd or NATS server; listening on a free port",
+			"taken", n.cfg.Listen, "hint", "set nats.embedded.listen to choose the address")
+		opts.Port = server.RANDOM_PORT
+	default:
 		return startFault(n.cfg.Listen, "choose a free address for nats.embedded.listen; where a NATS server runs there that this cdcd may use, write nats: {url: \"nats://"+n.cfg.Listen+"\"}", err)
 	}
 	s, err := server.NewServer(opts)

@@ -46,6 +46,9 @@ type Config struct {
 	// Listen is the embedded server's host:port for clients; empty takes
 	// connections from inside the process only.
 	Listen string
+	// ListenElse takes another port of the same host when Listen's is taken:
+	// for an address that nobody has chosen. ClientURL tells which.
+	ListenElse bool
 	// Fsync makes the embedded server sync to disk before each acknowledgement.
 	Fsync bool
 	// StoreBytesMax bounds the embedded server's files; 0 means as much as the

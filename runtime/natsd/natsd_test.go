@@ -194,3 +194,28 @@ func TestOldServerIsAFault(t *testing.T) {
 	_ = l.Close()
 	<-served
 }
+
+// An address that nobody chose gives way when it is taken; a chosen one is a
+// fault that names it.
+func TestTakenAddress(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	addr := taken.Addr().String()
+	_, err = natsd.Start(t.Context(), natsd.Config{Dir: t.TempDir(), Listen: addr})
+	if f := fault.Of(err); f.Code != natsd.CodeStart || f.Path != addr || !strings.Contains(f.Hint, "nats.embedded.listen") {
+		t.Errorf("a chosen address that is taken: %v", err)
+	}
+	n := start(t, natsd.Config{Dir: t.TempDir(), Listen: addr, ListenElse: true})
+	url := n.ClientURL()
+	if url == "" || strings.HasSuffix(url, addr) {
+		t.Fatalf("listens on %q, and %s is taken", url, addr)
+	}
+	c, err := net.Dial("tcp", strings.TrimPrefix(url, "nats://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+}
