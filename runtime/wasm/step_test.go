@@ -281,7 +281,7 @@ func BenchmarkLoad(b *testing.B) {
 	module := goGuest(b, "lab")
 	for name, dir := range map[string]string{"compile": "", "cached": b.TempDir()} {
 		b.Run(name, func(b *testing.B) {
-			h, err := NewHost(Options{CacheDir: dir})
+			h, err := NewHost(Options{Compile: CompileHere, CacheDir: dir})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -57,6 +57,16 @@ type ExceededError struct {
 
 func (e *ExceededError) Error() string { return "the limit on " + e.Limit + " is " + e.Bound }
 
+// DiedError is a child that ended before it had answered, for no limit.
+type DiedError struct {
+	State string // "exit status 2"
+	Text  string // the first of what it wrote to standard error
+}
+
+func (e *DiedError) Error() string {
+	return "the child process ended early (" + e.State + "): " + e.Text
+}
+
 // Runner starts children. It is safe for concurrent use.
 type Runner struct {
 	path string
@@ -90,8 +100,8 @@ func (r *Runner) Refusals() (list []Refusal, known bool) {
 
 // Run starts a child in dir, which is the only place where it may write, gives
 // it input and its answer to read. It returns when the child has ended, whatever
-// the reason. The error is ctx's cause, an *ExceededError, read's error, or what
-// the child said when it died.
+// the reason. The error is ctx's cause, an *ExceededError, a *DiedError or
+// read's error.
 func (r *Runner) Run(ctx context.Context, dir string, limits Limits, input []byte, read func(io.Reader) error) (Usage, error) {
 	// The parent's death is signalled when the *thread* ends that started the child.
 	runtime.LockOSThread()
@@ -122,7 +132,7 @@ func (r *Runner) Run(ctx context.Context, dir string, limits Limits, input []byt
 		return u, readErr
 	}
 	if err := errors.Join(readErr, waitErr); err != nil {
-		return u, fmt.Errorf("the child process ended early: %w: %s", err, strings.TrimSpace(c.errs.String()))
+		return u, &DiedError{State: c.cmd.ProcessState.String(), Text: strings.TrimSpace(c.errs.String())}
 	}
 	return u, nil
 }
