@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/runtime/wasm/apart"
 	"github.com/cdcd-io/cdcd/runtime/wasm/meter"
 	"github.com/cdcd-io/cdcd/sdk"
 	"github.com/cdcd-io/cdcd/sdk/manifest"
@@ -228,6 +229,15 @@ func (h *Host) Stats() Stats {
 
 // CompileStats returns what getting machine code took so far.
 func (h *Host) CompileStats() CompileStats { return h.compiler.stats() }
+
+// Confinement lists what the system refuses the child that compiles; known is
+// false when none has run yet.
+func (h *Host) Confinement() (refused []apart.Refusal, known bool) {
+	if h.compiler.runner == nil {
+		return nil, false
+	}
+	return h.compiler.runner.Refusals()
+}
 
 // Close ends all loads and all instances, waiting for calls that are running to
 // be cancelled, and lets go of their code. Nothing can be loaded afterwards.

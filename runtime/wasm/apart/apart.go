@@ -55,6 +55,7 @@ type ExceededError struct {
 	Bound string // its value, with its unit
 }
 
+// Error names the limit and its value.
 func (e *ExceededError) Error() string { return "the limit on " + e.Limit + " is " + e.Bound }
 
 // DiedError is a child that ended before it had answered, for no limit.
@@ -63,6 +64,7 @@ type DiedError struct {
 	Text  string // the first of what it wrote to standard error
 }
 
+// Error has the state and what the child wrote.
 func (e *DiedError) Error() string {
 	return "the child process ended early (" + e.State + "): " + e.Text
 }

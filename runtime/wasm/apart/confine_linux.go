@@ -48,7 +48,7 @@ func peak(s *os.ProcessState) int64 {
 }
 
 const (
-	niceness     = 10
+	niceness     = 5
 	openFilesMax = 64
 )
 

@@ -111,7 +111,7 @@ func (c *Cache) Get(k Key) *Copy {
 	if c.root == nil {
 		return nil
 	}
-	f, err := c.root.OpenFile(k.file(), os.O_RDONLY|noFollow, 0)
+	f, err := c.root.OpenFile(k.file(), os.O_RDONLY|noWait, 0)
 	if err != nil {
 		c.count(func(s *Stats) { s.Misses++ })
 		return nil

@@ -90,7 +90,7 @@ const secretBytes = 32
 // have made it anew. One that others may have read is no secret and is replaced.
 func (c *Cache) secret() ([]byte, error) {
 	for range 2 {
-		f, err := c.root.OpenFile(secretFile, os.O_RDONLY|noFollow, 0)
+		f, err := c.root.OpenFile(secretFile, os.O_RDONLY|noWait, 0)
 		if err == nil {
 			p, err := readSecret(f)
 			if err == nil {

@@ -12,6 +12,7 @@ type DirError struct {
 	Hint string
 }
 
+// Error is the reason without the hint.
 func (e *DirError) Error() string { return e.Why }
 
 // private makes a directory of this user's alone, or checks that it is one.

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	noFollow    = 0
+	noWait      = 0
 	modesMatter = false
 )
 

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// noFollow refuses a link in the place of a file.
-const noFollow = unix.O_NOFOLLOW | unix.O_NONBLOCK
+// noWait keeps a pipe in the place of a file from holding us up.
+const noWait = unix.O_NONBLOCK
 
 // modesMatter: what a file's mode says of others is so.
 const modesMatter = true
