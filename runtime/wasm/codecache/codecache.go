@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -157,7 +156,7 @@ func (c *Cache) verified(k Key, f *os.File) (_ *Copy, err error) {
 		}
 	}()
 	mac := newMAC(secret, k, h.name)
-	if _, err := io.Copy(io.MultiWriter(mac, p), f); err != nil {
+	if err := copyHashed(p, mac, f); err != nil {
 		return nil, err
 	}
 	if !hmac.Equal(mac.Sum(nil), h.mac) {
