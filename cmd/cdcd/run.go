@@ -52,10 +52,18 @@ func daemonOptions(c *config.Config, log *slog.Logger, o runtime.Options) runtim
 	o.Config, o.Log, o.Version, o.Module = c, log, version, readModule
 	o.Compile = wasm.CompileApart
 	o.Kinds = runtime.Kinds{Sources: sources(), Sinks: sinks(), Formats: formats()}
-	if dir, err := os.UserCacheDir(); err == nil { // without one, code is compiled anew at each start
-		o.CacheDir = filepath.Join(dir, "cdcd", "wasm")
-	}
+	o.CacheDir = codeCacheDir()
 	return o
+}
+
+// codeCacheDir is where compiled code is kept for all configurations of a user;
+// empty where users have no such place.
+func codeCacheDir() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "cdcd", "wasm")
 }
 
 // runView shows a running daemon.

@@ -97,13 +97,17 @@ func newCompiler(o Options, log *slog.Logger) (*compiler, error) {
 	}
 	c.cache, err = codecache.Open(codecache.Options{Dir: o.CacheDir, BytesMax: bytesMax, Log: log})
 	if err != nil {
-		hint := "make the directory writable for the user that runs cdcd"
-		if d, ok := errors.AsType[*codecache.DirError](err); ok {
-			hint = d.Hint
-		}
-		return nil, fault.New(fault.Environment, "code_cache", o.CacheDir, hint, "%w", err)
+		return nil, cacheFault(o.CacheDir, err)
 	}
 	return c, nil
+}
+
+func cacheFault(dir string, err error) error {
+	hint := "make the directory writable for the user that runs cdcd"
+	if d, ok := errors.AsType[*codecache.DirError](err); ok {
+		hint = d.Hint
+	}
+	return fault.New(fault.Environment, "code_cache", dir, hint, "%w", err)
 }
 
 const compilerHint = "look at the log and at the machine: modules are compiled in a child process of cdcd's"

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cdcd-io/cdcd/internal/checkup"
 	"github.com/cdcd-io/cdcd/internal/fault"
 	"github.com/cdcd-io/cdcd/runtime/wasm/meter"
 )
@@ -380,6 +381,24 @@ func TestBrokenCompiler(t *testing.T) {
 	refusedFor(t, err, "module_invalid", "")
 	if code := ServeCompile(t.Context(), nil); code == 0 {
 		t.Error("a child without orders works")
+	}
+}
+
+func TestExamine(t *testing.T) {
+	dir := t.TempDir()
+	results := Examine(t.Context(), filepath.Join(dir, "none"))
+	if len(results) < 2 || results[0].Level != checkup.OK || results[1].Check != "compiler" || results[1].Level != checkup.OK {
+		t.Errorf("%+v", results)
+	}
+	if list, _ := os.ReadDir(dir); len(list) != 0 {
+		t.Error("it made the directory")
+	}
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	r := Examine(t.Context(), dir)[0]
+	if r.Level != checkup.Failed || len(r.Fix) != 1 || !strings.Contains(r.Fix[0], "remove the directory") {
+		t.Errorf("%+v", r)
 	}
 }
 

@@ -15,11 +15,21 @@ type DirError struct {
 // Error is the reason without the hint.
 func (e *DirError) Error() string { return e.Why }
 
-// private makes a directory of this user's alone, or checks that it is one.
+// private makes a directory of this user's alone, or checks that it is one. That
+// others may look into it is mended.
 func private(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
+	if err := Check(dir); err != nil || !modesMatter {
+		return err
+	}
+	return os.Chmod(dir, 0o700)
+}
+
+// Check fails for a directory that others may write to (*DirError), or that is
+// not there (os.ErrNotExist).
+func Check(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
 		return err
@@ -32,9 +42,6 @@ func private(dir string) error {
 	if modesMatter && perm&0o022 != 0 {
 		return &DirError{dir, fmt.Sprintf("what lies in it is executed, and others may write to it (mode %o)", perm),
 			"remove the directory: cdcd makes it anew, for itself alone"}
-	}
-	if modesMatter && perm != 0o700 {
-		return os.Chmod(dir, 0o700)
 	}
 	return nil
 }
