@@ -37,7 +37,7 @@ type broker struct {
 	runs     map[string]*brokerRun
 	full     time.Time
 	tailLost int
-	life     int // rises when the broker restarts without its tail: older connections are gone
+	life     int      // rises when the broker restarts without its tail: older connections are gone
 	cuts     []string // tails lost
 }
 
