@@ -181,6 +181,13 @@ func (c *compiler) compile(ctx context.Context, key codecache.Key, module []byte
 
 // compileHere compiles in this process, elsewhere when the disk is full.
 func (c *compiler) compileHere(ctx context.Context, key codecache.Key, module []byte) (program, int64, error) {
+	if !c.cache.Keeps() {
+		p, err := compile(ctx, module, "")
+		if err != nil {
+			return nil, 0, invalid(err)
+		}
+		return p, 0, nil
+	}
 	var errs []error
 	for try := 0; ; try++ {
 		dir, remove, err := c.cache.Scratch(try)

@@ -27,7 +27,8 @@ type wazeroProgram struct {
 	code    wazero.CompiledModule
 }
 
-// compile makes a program of a module, and leaves its code in dir (codeFile).
+// compile makes a program of a module, and leaves its code in dir (codeFile)
+// unless that is empty.
 // ctx must not be cancellable: a cancelled compilation leaks its mappings.
 func compile(ctx context.Context, module []byte, dir string) (*wazeroProgram, error) {
 	workers := min(runtime.GOMAXPROCS(0), compileWorkersMax)
@@ -52,15 +53,17 @@ func loadCode(ctx context.Context, module []byte, dir string) (*wazeroProgram, e
 }
 
 // newProgram makes a Runtime and has it compile the module under another
-// context, with the file cache in dir.
+// context, with the file cache in dir if that is not empty.
 func newProgram(ctx, compiling context.Context, module []byte, dir string) (_ *wazeroProgram, err error) {
 	config := wazero.NewRuntimeConfig().
 		WithCoreFeatures(api.CoreFeaturesV2).
 		WithMemoryLimitPages(memoryPagesMax).
 		WithDebugInfoEnabled(false)
 	p := &wazeroProgram{}
-	if p.cache, err = wazero.NewCompilationCacheWithDir(dir); err != nil {
-		return nil, err
+	if p.cache = wazero.NewCompilationCache(); dir != "" {
+		if p.cache, err = wazero.NewCompilationCacheWithDir(dir); err != nil {
+			return nil, err
+		}
 	}
 	p.runtime = wazero.NewRuntimeWithConfig(ctx, config.WithCompilationCache(p.cache))
 	defer func() {

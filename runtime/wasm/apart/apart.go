@@ -243,7 +243,7 @@ func exceeded(s *os.ProcessState, text string, u Usage, limits Limits) error {
 	case says("SIGXCPU"), killed(s) && u.CPU >= limits.CPU/2:
 		return &ExceededError{LimitCPU, limits.CPU.String()}
 	case killed(s), // by nobody here: the kernel, out of memory
-		says("out of memory", "cannot allocate memory", "failed to reserve", "cannot map pages", "cannot remap pages",
+		says("out of memory", "cannot allocate memory", "failed to allocate", "failed to reserve", "cannot map pages", "cannot remap pages",
 			"failed to create new OS thread", "pthread_create failed", "cannot disable permissions in address space"):
 		return &ExceededError{LimitMemory, unit.Bytes(limits.MemoryBytes).String()}
 	case says("file too large"):

@@ -90,6 +90,9 @@ func (c *Cache) Close() error {
 	return errors.Join(errs...)
 }
 
+// Keeps says whether there is a directory.
+func (c *Cache) Keeps() bool { return c.root != nil }
+
 // Stats returns the counts so far.
 func (c *Cache) Stats() Stats {
 	c.mu.Lock()
