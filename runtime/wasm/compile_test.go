@@ -226,7 +226,7 @@ func TestCompileBomb(t *testing.T) {
 	}{
 		{"processor time", CompileLimits{CPU: time.Second, MemoryBytes: 4 << 30}, "the limit on processor time is 1s"},
 		{"memory", CompileLimits{MemoryBytes: 96 << 20, CPU: time.Minute}, "the limit on memory is 96MiB"},
-		{"time", CompileLimits{Wall: 700 * time.Millisecond, MemoryBytes: 4 << 30}, "the limit on time is 700ms"},
+		{"time", CompileLimits{Wall: 3 * time.Second, MemoryBytes: 4 << 30}, "the limit on time is 3s"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
