@@ -67,6 +67,11 @@ func (s *Source) path(i int) string { return s.config.Files[i] }
 
 func (s *Source) base(i int) string { return filepath.Base(s.config.Files[i]) }
 
+// open opens a file.
+func (s *Source) open(i int) (*binlog.FileReader, error) {
+	return binlog.OpenFile(s.path(i), int(s.config.EventBytesMax))
+}
+
 // index returns which file has the base name, or -1.
 func (s *Source) index(base string) int {
 	return slices.IndexFunc(s.config.Files, func(f string) bool { return filepath.Base(f) == base })
@@ -79,7 +84,7 @@ func (s *Source) Preflight(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		r, err := binlog.OpenFile(s.path(i), int(s.config.EventBytesMax))
+		r, err := s.open(i)
 		if err == nil {
 			err = r.Close()
 		}
@@ -90,7 +95,7 @@ func (s *Source) Preflight(ctx context.Context) error {
 
 // flavor returns whose the first file is.
 func (s *Source) flavor() (f gtid.Flavor, err error) {
-	r, err := binlog.OpenFile(s.path(0), int(s.config.EventBytesMax))
+	r, err := s.open(0)
 	if err != nil {
 		return 0, err
 	}
@@ -167,7 +172,7 @@ func (s *Source) Run(ctx context.Context, start cdc.Start, emit func(context.Con
 	}
 	from.GTIDs = nil
 	a := assemble.New(assemble.Options{Env: s.env, Filter: s.filter, EventBytesMax: int(s.config.EventBytesMax),
-		Files: true, Emit: emit})
+		Files: true, Emit: emit, Log: again{s}})
 	if err := a.Load(s.env.Schemas); err != nil {
 		return err
 	}
@@ -208,7 +213,7 @@ func (s *Source) Run(ctx context.Context, start cdc.Start, emit func(context.Con
 
 // file reads one file from an offset on; its format description comes first.
 func (s *Source) file(ctx context.Context, a *assemble.Assembler, i int, offset uint64) (err error) {
-	r, err := binlog.OpenFile(s.path(i), int(s.config.EventBytesMax))
+	r, err := s.open(i)
 	if err != nil {
 		return err
 	}

@@ -277,19 +277,6 @@ func TestStatementFormat(t *testing.T) {
 	})
 }
 
-func TestXA(t *testing.T) {
-	testserver.Each(t, func(t *testing.T, db *testserver.DB) {
-		prepare(t, db)
-		s := start(t, open(t, db), initial(t, open(t, db)))
-		db.Exec(t, "XA START 'a'", "INSERT INTO shop.other VALUES (1)", "XA END 'a'", "XA PREPARE 'a'", "XA COMMIT 'a'",
-			"XA START 'b'", insert(1, 2), "XA END 'b'", "XA COMMIT 'b' ONE PHASE")
-		s.awaitRows(t, 2)
-		db.Exec(t, "XA START 'c'", insert(10, 1), "XA END 'c'", "XA PREPARE 'c'")
-		s.fails(t, "xa_unsupported")
-		db.Exec(t, "XA ROLLBACK 'c'")
-	})
-}
-
 func TestEventTooLarge(t *testing.T) {
 	testserver.Each(t, func(t *testing.T, db *testserver.DB) {
 		db.Exec(t, "CREATE DATABASE shop", "CREATE TABLE shop.orders (id INT PRIMARY KEY, doc LONGBLOB)")

@@ -33,6 +33,7 @@ type script struct {
 	events [][]byte
 	starts []uint64
 	pos    uint64
+	reread int // times that it was read again
 }
 
 func (s *script) add(typ binlog.EventType, flags uint16, body []byte) {
@@ -273,21 +274,36 @@ func TestStops(t *testing.T) {
 		"rollback to before no rows": {"", func(s *script) {
 			s.query("BEGIN", "TRUNCATE orders", "SAVEPOINT a", "INSERT INTO other VALUES (1)", "ROLLBACK TO a", "COMMIT")
 		}},
-		"rollback to an unknown name": {"rollback_to_savepoint", func(s *script) { s.query("BEGIN", "TRUNCATE orders", "ROLLBACK TO a") }},
-		"prepared with rows": {"xa_unsupported", func(s *script) {
-			s.query("XA START 'a'", "TRUNCATE orders")
-			s.add(binlog.XAPrepareEvent, 0, make([]byte, 13))
-		}},
-		"prepared without rows": {"", func(s *script) { s.query("XA START 'a'"); s.add(binlog.XAPrepareEvent, 0, make([]byte, 13)) }},
-		"one phase": {"", func(s *script) {
-			s.query("XA START 'a'", "TRUNCATE orders")
-			s.add(binlog.XAPrepareEvent, 0, append([]byte{1}, make([]byte, 12)...))
-		}},
-		"large under XA": {"xa_unsupported", func(s *script) {
+		"rollback to an unknown name":  {"rollback_to_savepoint", func(s *script) { s.query("BEGIN", "TRUNCATE orders", "ROLLBACK TO a") }},
+		"prepared before":              {"xa_prepared_before", func(s *script) { s.query("XA COMMIT X'61',X'',1") }},
+		"rolled back, prepared before": {"", func(s *script) { s.query("XA ROLLBACK X'61',X'',1") }},
+		"prepared by another id": {"binlog_corrupt", func(s *script) {
 			s.query("XA START 'a'")
-			for range 600 {
-				s.query("TRUNCATE orders")
+			s.prepare("b", false)
+		}},
+		"prepared without a beginning": {"binlog_corrupt", func(s *script) {
+			s.query("BEGIN")
+			s.prepare("b", false)
+		}},
+		"too many prepared": {"xa_too_many", func(s *script) {
+			for i := range preparedMax + 1 {
+				s.query(fmt.Sprintf("XA START '%d'", i))
+				s.prepare(fmt.Sprint(i), false)
 			}
+		}},
+		"statement under XA": {"", func(s *script) {
+			s.query("XA START 'a'", "UPDATE orders SET a = 1")
+			s.prepare("a", false)
+			s.query("XA ROLLBACK 'a'")
+		}},
+		"statement under XA, committed": {"statement_format", func(s *script) {
+			s.query("XA START 'a'", "UPDATE orders SET a = 1")
+			s.prepare("a", false)
+			s.query("XA COMMIT 'a'")
+		}},
+		"rollback to under XA": {"rollback_to_savepoint", func(s *script) {
+			s.query("XA START 'a'", "SAVEPOINT s", "TRUNCATE orders", "ROLLBACK TO s")
+			s.prepare("a", true)
 		}},
 		"cut off": {"", func(s *script) {
 			s.query("BEGIN", "TRUNCATE orders")

@@ -29,10 +29,24 @@ func (a *Assembler) query(ctx context.Context, ev binlog.Event, outer bool) erro
 	if outer {
 		a.at.advance(ev.Header)
 	}
+	if a.tx.xa {
+		switch s.Kind {
+		case statement.DML, statement.Truncate:
+			a.xa.any = true
+			return a.keepXA(ev)
+		case statement.Savepoint, statement.RollbackTo:
+			return a.keepXA(ev)
+		}
+	}
 	switch s.Kind {
-	case statement.Begin, statement.XAStart:
+	case statement.XAStart:
 		a.tx.begun = true
-		a.tx.xa = a.tx.xa || s.Kind == statement.XAStart
+		a.beginXA(s.Name)
+		return nil
+	case statement.XACommit, statement.XARollback:
+		return a.decide(ctx, s)
+	case statement.Begin:
+		a.tx.begun = true
 		if len(s.Tables) > 0 { // CREATE TABLE ... START TRANSACTION
 			return a.ddl(ctx, &q, s)
 		}
