@@ -270,8 +270,9 @@ func TestStatementFormat(t *testing.T) {
 	testserver.Each(t, func(t *testing.T, db *testserver.DB) {
 		prepare(t, db)
 		s := start(t, open(t, db), initial(t, open(t, db)))
-		db.Exec(t, "SET SESSION binlog_format=STATEMENT", "INSERT INTO shop.other VALUES (1)", "SET SESSION binlog_format=ROW", insert(1, 1))
-		s.awaitRows(t, 1) // other tables may do so
+		db.Exec(t, "CREATE DATABASE elsewhere", "CREATE TABLE elsewhere.other (id INT)")
+		db.Exec(t, "SET SESSION binlog_format=STATEMENT", "INSERT INTO elsewhere.other VALUES (1)", "SET SESSION binlog_format=ROW", insert(1, 1))
+		s.awaitRows(t, 1) // other databases may do so
 		db.Exec(t, "USE shop", "SET SESSION binlog_format=STATEMENT", "UPDATE orders SET qty=2")
 		s.fails(t, "statement_format")
 	})

@@ -33,6 +33,7 @@ type Source struct {
 	target replica.Target
 	env    cdc.Env
 	filter *tables.Filter
+	held   int // bytes of prepared transactions in memory; 0 takes the default
 
 	mu         sync.Mutex
 	state      cdc.State
@@ -147,7 +148,7 @@ func (s *Source) Run(ctx context.Context, start cdc.Start, emit func(context.Con
 		from.GTIDs = nil
 	}
 	a := assemble.New(assemble.Options{Env: s.env, Filter: s.filter, Catalog: catalog{s},
-		EventBytesMax: int(s.config.EventBytesMax), KeepGTIDs: s.config.Mode != modeFile, Emit: emit, Log: again{s}})
+		EventBytesMax: int(s.config.EventBytesMax), KeepGTIDs: s.config.Mode != modeFile, Emit: emit, Log: again{s}, HeldBytesMax: s.held})
 	if err := a.Load(s.env.Schemas); err != nil {
 		return err
 	}

@@ -56,6 +56,23 @@ func (s *script) query(text ...string) {
 	}
 }
 
+// changed writes a statement of which the server says what databases it changed.
+func (s *script) changed(sql string, databases ...string) {
+	status := []byte{12, byte(len(databases))}
+	for _, db := range databases {
+		status = append(append(status, db...), 0)
+	}
+	body := append(make([]byte, 8), 4, 0, 0, byte(len(status)), 0)
+	s.add(binlog.QueryEvent, 0, append(append(append(body, status...), "shop\x00"...), sql...))
+}
+
+// load writes a LOAD DATA in statement format.
+func (s *script) load(sql string) {
+	body := append(make([]byte, 8), 4, 0, 0, 0, 0)
+	body = append(append(body, make([]byte, 13)...), "shop\x00"...)
+	s.add(binlog.ExecuteLoadQueryEvent, 0, append(body, sql...))
+}
+
 // tx writes a transaction of n rows.
 func (s *script) tx(n int) {
 	s.query("BEGIN")
@@ -255,24 +272,24 @@ func TestStops(t *testing.T) {
 		code  string
 		write func(*script)
 	}{
-		"statement in a followed schema": {"statement_format", func(s *script) { s.query("UPDATE orders SET a = 1") }},
-		"statement elsewhere":            {"", func(s *script) { s.query("UPDATE other SET a = 1", "INSERT INTO x.orders VALUES (1)") }},
-		"function":                       {"statement_format", func(s *script) { s.query("SELECT `shop`.`f`(1)") }},
-		"incident":                       {"incident", func(s *script) { s.add(binlog.IncidentEvent, 0, []byte{1, 0, 4, 'l', 'o', 's', 't'}) }},
-		"unknown event":                  {"unknown_event", func(s *script) { s.add(99, 0, nil) }},
-		"partial rows of MariaDB":        {"unknown_event", func(s *script) { s.add(binlog.MariaPartialRowDataEvent, 0, make([]byte, 9)) }},
-		"unknown but ignorable":          {"", func(s *script) { s.add(99, binlog.FlagIgnorable, nil) }},
-		"partial update": {"partial_json_unsupported", func(s *script) {
-			s.query("BEGIN")
-			s.add(binlog.PartialUpdateRowsEvent, 0, make([]byte, 20))
-		}},
+		"statement in a followed schema":              {"statement_format", func(s *script) { s.query("UPDATE orders SET a = 1") }},
+		"statement beside it":                         {"statement_format", func(s *script) { s.query("UPDATE other SET a = 1") }},
+		"statement elsewhere":                         {"", func(s *script) { s.query("INSERT INTO x.orders VALUES (1)") }},
+		"statement elsewhere, led here":               {"statement_format", func(s *script) { s.changed("INSERT INTO x.orders VALUES (1)", "x", "shop") }},
+		"statement that is not understood, elsewhere": {"", func(s *script) { s.changed("CALL p()", "x", "y") }},
+		"statement that is not understood":            {"statement_format", func(s *script) { s.changed("CALL p()") }},
+		"function":                                    {"statement_format", func(s *script) { s.query("SELECT `shop`.`f`(1)") }},
+		"incident":                                    {"incident", func(s *script) { s.add(binlog.IncidentEvent, 0, []byte{1, 0, 4, 'l', 'o', 's', 't'}) }},
+		"unknown event":                               {"unknown_event", func(s *script) { s.add(99, 0, nil) }},
+		"partial rows of MariaDB":                     {"unknown_event", func(s *script) { s.add(binlog.MariaPartialRowDataEvent, 0, make([]byte, 9)) }},
+		"unknown but ignorable":                       {"", func(s *script) { s.add(99, binlog.FlagIgnorable, nil) }},
 		"rows of an unknown table": {"binlog_corrupt", func(s *script) {
 			s.query("BEGIN")
 			s.add(binlog.WriteRowsEvent, 0, []byte{1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1, 1, 0, 1})
 		}},
 		"rollback to behind rows": {"rollback_to_savepoint", func(s *script) { s.query("BEGIN", "SAVEPOINT a", "TRUNCATE orders", "ROLLBACK TO a") }},
 		"rollback to before no rows": {"", func(s *script) {
-			s.query("BEGIN", "TRUNCATE orders", "SAVEPOINT a", "INSERT INTO other VALUES (1)", "ROLLBACK TO a", "COMMIT")
+			s.query("BEGIN", "TRUNCATE orders", "SAVEPOINT a", "INSERT INTO x.other VALUES (1)", "ROLLBACK TO a", "COMMIT")
 		}},
 		"rollback to an unknown name":  {"rollback_to_savepoint", func(s *script) { s.query("BEGIN", "TRUNCATE orders", "ROLLBACK TO a") }},
 		"prepared before":              {"xa_prepared_before", func(s *script) { s.query("XA COMMIT X'61',X'',1") }},
@@ -324,7 +341,10 @@ func TestStops(t *testing.T) {
 			s.query("ROLLBACK")
 		}},
 		"load data in statement format": {"statement_format", func(s *script) {
-			s.add(binlog.ExecuteLoadQueryEvent, 0, append(append(make([]byte, 8), 4, 0, 0, 0, 0), "shop\x00x"...))
+			s.load("LOAD DATA INFILE 'x' INTO TABLE orders")
+		}},
+		"load data elsewhere": {"", func(s *script) {
+			s.load("LOAD DATA INFILE 'x' INTO TABLE x.orders")
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

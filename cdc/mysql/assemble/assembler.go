@@ -47,6 +47,9 @@ type Options struct {
 	// Log reads large prepared transactions again, and those that were prepared
 	// before reading began; nil refuses them.
 	Log Log
+	// HeldBytesMax bounds the events of prepared transactions that are kept in
+	// memory instead; 0 takes 4 MiB.
+	HeldBytesMax int
 }
 
 // File goes to the beginning of a file, with Options.Files.
@@ -95,7 +98,10 @@ type sent struct {
 
 // New returns an Assembler; Begin must be called before events.
 func New(o Options) *Assembler {
-	return &Assembler{o: o, tables: newSchemas(), defs: newDefinitions(o.Filter), xa: prepared{bytesMax: heldBytesMax}}
+	if o.HeldBytesMax == 0 {
+		o.HeldBytesMax = heldBytesMax
+	}
+	return &Assembler{o: o, tables: newSchemas(), defs: newDefinitions(o.Filter), xa: prepared{bytesMax: o.HeldBytesMax}}
 }
 
 // Begin starts reading at a position: the first events must be those that the

@@ -375,7 +375,7 @@ func (r *replay) query(ctx context.Context, ev binlog.Event) error {
 	case statement.RollbackTo:
 		return a.rollbackTo(s.Name)
 	case statement.DML:
-		return a.dml(s)
+		return a.dml(&q, s)
 	case statement.Truncate:
 		return a.truncate(ctx, s.Tables[0])
 	}
