@@ -176,7 +176,7 @@ func (w *worker) next() (kind, sql, state string) {
 		return "row values", "SET binlog_row_value_options='" + w.pick("PARTIAL_JSON", "") + "'", ""
 	}
 	kind, sql = w.change()
-	if kind[0] == 'm' && w.saved > 0 && w.state == "tx" {
+	if strings.HasPrefix(kind, "myisam") && w.saved > 0 && w.state == "tx" {
 		return "wait", "DO 0", w.state // what is undone behind it could not be told
 	}
 	return kind, sql, w.state
