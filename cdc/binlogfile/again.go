@@ -10,15 +10,18 @@ import (
 )
 
 // again reads a part of a file a second time. It implements assemble.Log.
-type again struct{ s *Source }
+type again struct {
+	s     *Source
+	files log
+}
 
 // Reread reads the file in which a transaction was prepared from there on.
 func (g again) Reread(ctx context.Context, p *position.Prepared, f func(raw []byte) (bool, error)) (err error) {
-	i := g.s.index(p.File)
+	i := g.files.index(p.File)
 	if i < 0 {
 		return fault.New(fault.Config, "position_purged", p.File, "add the file to files", "the file is not among the files")
 	}
-	r, err := g.s.open(i)
+	r, err := g.s.open(g.files[i])
 	if err != nil {
 		return err
 	}

@@ -76,7 +76,7 @@ func (w *worker) change() (kind, sql string) {
 		{"multi update", fmt.Sprintf("UPDATE a JOIN b ON a.id = b.k SET a.v = a.v + 1, b.n = b.n + 1 WHERE a.id BETWEEN %d AND %d", id, id+9)},
 		{"multi delete", fmt.Sprintf("DELETE a, b FROM a JOIN b ON a.id = b.k WHERE a.id BETWEEN %d AND %d", id, id+4)},
 		{"parent", fmt.Sprintf("INSERT INTO parent VALUES (%d, %d)", id, v)},
-		{"child", fmt.Sprintf("INSERT INTO child VALUES (%d, %d)", w.id(), id)},
+		{"child", fmt.Sprintf("INSERT IGNORE INTO child SELECT id + 100 * %d, id FROM parent WHERE id BETWEEN %d AND %d", w.IntN(9), id, id+20)},
 		{"parent's own", fmt.Sprintf("UPDATE parent SET v = %d WHERE id = %d", v, id)},
 		{"cascade delete", fmt.Sprintf("DELETE FROM parent WHERE id = %d", id)},
 		{"cascade update", fmt.Sprintf("UPDATE IGNORE parent SET id = %d WHERE id = %d", w.id(), id)},
