@@ -246,7 +246,7 @@ func FuzzMeter(f *testing.F) {
 		if _, err := vet(module); err != nil {
 			return
 		}
-		metered, err := meter.Rewrite(module)
+		metered, err := meter.Rewrite(module, smallPolicy.bodies)
 		if err != nil {
 			if f := fault.Of(err); f.Code == "unexpected" || f.Hint == "" {
 				t.Fatal(err)
@@ -271,7 +271,7 @@ func FuzzMeterCode(f *testing.F) {
 	f.Add([]byte{0x41, 1, 0x41, 2, 0x02, 1, 0x6a, 0x41, 0, 0x0b, 0x1a, 0x1a, 0x42, 0}) // a block of a type by index
 	f.Fuzz(func(t *testing.T, code []byte) {
 		module := forged{transform: code}.bytes()
-		metered, err := meter.Rewrite(module)
+		metered, err := meter.Rewrite(module, smallPolicy.bodies)
 		if err != nil {
 			return
 		}
