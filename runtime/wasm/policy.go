@@ -53,15 +53,15 @@ var goPolicy = policy{
 }
 
 // policyOf returns the class of a module.
-func policyOf(s *survey) *policy {
+func policyOf(s *survey) policy {
 	if s.saysGo {
-		return &goPolicy
+		return goPolicy
 	}
-	return &smallPolicy
+	return smallPolicy
 }
 
 // check compares a module with the limits of its class.
-func (p *policy) check(s *survey) error {
+func (p policy) check(s *survey) error {
 	if s.moduleBytes > p.moduleBytes {
 		return tooLarge(s.moduleBytes, p)
 	}
@@ -84,8 +84,8 @@ func (p *policy) check(s *survey) error {
 	return nil
 }
 
-func (p *policy) says() string {
-	if p == &goPolicy {
+func (p policy) says() string {
+	if p.name == goPolicy.name {
 		return "modules that Go built"
 	}
 	return "modules that say no toolchain, or another than Go"

@@ -53,7 +53,7 @@ func vet(module []byte) (*vetted, error) {
 func (s *survey) read(module []byte) error {
 	s.moduleBytes = len(module)
 	if len(module) > goPolicy.moduleBytes {
-		return tooLarge(len(module), &goPolicy)
+		return tooLarge(len(module), goPolicy)
 	}
 	if err := checkHeader(module); err != nil {
 		return err
@@ -90,7 +90,7 @@ func (s *survey) read(module []byte) error {
 	return policyOf(s).check(s)
 }
 
-func tooLarge(n int, p *policy) error {
+func tooLarge(n int, p policy) error {
 	return fault.New(fault.Config, "module_too_large", "", "strip debug data (Go: -ldflags='-s -w', Rust: strip = true, C: -s) or split the connector",
 		"the module has %d bytes; the limit is %d for %s", n, p.moduleBytes, p.says())
 }
