@@ -216,11 +216,11 @@ func (s *scene) shared(crime func(*Instance, *Module) error) error {
 // host's own must never be executed, and never stand in the way.
 func (s *scene) poisoned() error {
 	victim, other := evil{data: map[uint32][]byte{300: {1}}}, evil{data: map[uint32][]byte{300: {2}}}
-	if err := s.runAndClose(other); err != nil {
+	if err := s.runAndClose(InstanceConfig{}, other); err != nil {
 		return err
 	}
 	foreign := s.entries()
-	if err := s.runAndClose(victim); err != nil {
+	if err := s.runAndClose(InstanceConfig{}, victim); err != nil {
 		return err
 	}
 	for name, poison := range map[string]func([]byte) []byte{
@@ -244,7 +244,7 @@ func (s *scene) poisoned() error {
 			}
 		}
 		for range 2 {
-			if err := s.runAndClose(victim); err != nil {
+			if err := s.runAndClose(InstanceConfig{}, victim); err != nil {
 				s.Errorf("%s: %v", name, err)
 			}
 		}

@@ -81,18 +81,18 @@ func compileCrimes() []crime {
 		bomb("nested loops and locals", "units of work", own(1500, loops(900, 1500))),
 		bomb("loops over locals", "units of work", own(5000, again(2000, func(i int) ops { return loop(addTo(i%5000, 1), i32(0), brIf(0)) }))),
 		bomb("branches over locals", "units of work", own(5000, again(5000, func(i int) ops { return do(get(0), when(addTo(1+i%4000, 1))) }))),
-		bomb("br_table", "br_table", own(1, again(20, func(int) ops { return block(i32(0), ops{0x0e}, n32(50_000), make(ops, 50_001)) }))),
+		bomb("br_table", "br_table", own(1, again(8, func(int) ops { return block(i32(0), ops{0x0e}, n32(50_000), make(ops, 50_001)) }))),
 		bomb("many br_tables", "units of work", own(1, again(100, func(int) ops { return block(i32(0), ops{0x0e}, n32(4000), make(ops, 4001)) }))),
 		bomb("nesting", "nested", own(1, do(bytes.Repeat(ops{0x02, 0x40}, 100_000), bytes.Repeat(end, 100_000)))),
-		bomb("body", "bytes in a function", own(1, again(200_000, func(int) ops { return addTo(0, 1) }))),
+		bomb("body", "bytes in a function", own(1, again(100_000, func(int) ops { return addTo(0, 1) }))),
 		bomb("elements", "elements", evil{table: 1 << 16}.withElements(1<<18)),
 		bomb("work of all functions", "the module takes more", evil{locals: 400, more: slicesOf(40, loops(180, 400))}),
 		{name: "compile/as much as is allowed", cost: cost{CPU: 30 * time.Second, Time: 40 * time.Second, Memory: 300 << 20}, commit: func(s *scene) error {
 			return s.runWith(evil{locals: 400, more: slicesOf(18, loops(180, 400))}, InstanceConfig{Time: time.Minute})
 		}},
 		{name: "compile/straight code as long as is allowed", cost: cost{CPU: 15 * time.Second, Time: 20 * time.Second, Memory: 300 << 20}, commit: func(s *scene) error {
-			c := do(again(70_000, func(int) ops { return addTo(0, 1) }), i64(0))
-			return s.runWith(evil{locals: 1, more: slicesOf(14, c)[:14]}, InstanceConfig{Time: time.Minute})
+			c := do(again(70_000, func(int) ops { return addTo(0, 1) }))
+			return s.runWith(evil{locals: 1, more: slicesOf(14, c)}, InstanceConfig{Time: time.Minute})
 		}},
 		{name: "compile/tail calls", want: "module_unsupported", commit: func(s *scene) error {
 			return s.said(s.run(evil{more: []ops{{0x12, 0}}}), "tail calls")

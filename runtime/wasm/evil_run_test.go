@@ -79,8 +79,8 @@ func spinCrimes() []crime {
 // that a batch has.
 func (s *scene) slowly(rows int) error {
 	work := loop(addTo(1, 1), get(1), i32(20_000_000), ops{0x48}, brIf(0))
-	answer := do(i32(0), load32(batchFirst), set(2), i32(0), get(2), i32(rows), add, store(atBlock), i32(0), i32(rows), store(atBlock+8),
-		i32(0), i32(1<<20), store(atBlock+28), i64(sdk.Pack(atBlock, sdk.ResultSize)))
+	answer := do(load32(batchFirst), set(2), i32(0), get(2), i32(rows), add, store(atBlock), i32(0), i32(rows), store(atBlock+8),
+		i32(0), load32(batchCapacity), i32(1), add, store(atBlock+28), i64(sdk.Pack(atBlock, sdk.ResultSize)))
 	i, err := s.start(evil{locals: 2, pages: 64, does: map[int]ops{fnTransform: do(i32(0), set(1), work, answer)}}, InstanceConfig{Time: 100 * time.Millisecond})
 	if err != nil {
 		return err
@@ -116,9 +116,9 @@ func memoryCrimes() []crime {
 		{name: "memory/table grown to its end", commit: func(s *scene) error {
 			return s.run(evil{table: 1, does: map[int]ops{fnTransform: do(loop(growT, i32(-1), ops{0x47}, brIf(0)), passes())}})
 		}},
-		{name: "memory/trap after trap at full depth", cost: cost{CPU: 4 * time.Second, Time: 8 * time.Second}, commit: func(s *scene) error {
+		{name: "memory/trap after trap at full depth", cost: cost{CPU: 4 * time.Second, Time: 8 * time.Second, Memory: 128 << 20}, commit: func(s *scene) error {
 			for range 100 {
-				err := s.runAndClose(evil{does: map[int]ops{fnTransform: do(get(0), call(fnTransform))}})
+				err := s.runAndClose(InstanceConfig{Time: time.Minute}, evil{does: map[int]ops{fnTransform: do(get(0), call(fnTransform))}})
 				if !fault.HasCode(err, codeTrap) {
 					return err
 				}
@@ -129,9 +129,9 @@ func memoryCrimes() []crime {
 }
 
 // runAndClose gives two rows to a guest, and unloads it.
-func (s *scene) runAndClose(g evil) error {
+func (s *scene) runAndClose(c InstanceConfig, g evil) error {
 	n := len(s.open)
-	err := s.run(g)
+	err := s.runWith(g, c)
 	for _, f := range s.open[n:] {
 		f()
 	}
@@ -184,7 +184,7 @@ func resultCrimes() []crime {
 // moody is a guest that drops rows in every second call: what it says counts,
 // whatever it said before.
 func (s *scene) moody() error {
-	flip := do(i32(0), load32(300), i32(1), ops{0x73}, set(1), i32(0), get(1), store(300), i32(0), get(1), ops{0x3a, 0}, n32(atVerdicts))
+	flip := do(load32(300), i32(1), ops{0x73}, set(1), i32(0), get(1), store(300), i32(0), get(1), ops{0x3a, 0}, n32(atVerdicts))
 	i, err := s.start(evil{locals: 1, does: map[int]ops{fnTransform: do(flip, passes())}}, InstanceConfig{})
 	if err != nil {
 		return err

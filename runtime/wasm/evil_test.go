@@ -205,7 +205,7 @@ func commit(t *testing.T, c crime) {
 	if s.host, err = NewHost(Options{CacheDir: s.dir, MemoryBytesMax: 256 << 20}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.runAndClose(evil{data: map[uint32][]byte{200: []byte("first")}}); err != nil { // what is opened once is open now
+	if err := s.runAndClose(InstanceConfig{}, evil{data: map[uint32][]byte{200: []byte("first")}}); err != nil { // what is opened once is open now
 		t.Fatal(err)
 	}
 	goroutines, fds := runtime.NumGoroutine(), descriptors()

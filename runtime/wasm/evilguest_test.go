@@ -83,11 +83,12 @@ const (
 
 // Places in a guest's memory.
 const (
-	atBlock    = 1024 // result block
-	atVerdicts = 2048 // zeros: pass
-	atBatch    = 65536
-	batchRows  = atBatch + 20
-	batchFirst = atBatch + 40
+	atBlock       = 1024 // result block
+	atVerdicts    = 2048 // zeros: pass
+	atBatch       = 65536
+	batchRows     = atBatch + 20
+	batchFirst    = atBatch + 40
+	batchCapacity = atBatch + 16
 )
 
 // guestImport is a function that a guest imports; the first is function 0.

@@ -107,7 +107,7 @@ func TestStepIsolatesRowsOutOfFuel(t *testing.T) {
 	if d := cmp.Diff([]int{7, 30}, deadOf(&res)); d != "" {
 		t.Error(d)
 	}
-	if d := res.Dead[0]; !d.Trap || !strings.Contains(d.Reason, "used up the fuel of a call, 20000000") {
+	if d := res.Dead[0]; !d.Trap || !strings.Contains(d.Reason, "used up the fuel of a batch, 20000000") {
 		t.Errorf("%+v", d)
 	}
 	if res.Passed != 57 || res.Edited != 1 || res.Out.Rows() != 58 {
