@@ -34,6 +34,8 @@ type policy struct {
 // What both classes share.
 const (
 	nameBytesMax = 512 // of imports, exports and custom sections
+	// passiveBytesMax bounds what one memory.init copies, which can't be interrupted.
+	passiveBytesMax = 1 << 20
 )
 
 var smallPolicy = policy{

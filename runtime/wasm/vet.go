@@ -276,7 +276,8 @@ func (s *survey) readBodies(r *reader) {
 func (s *survey) readData(r *reader) {
 	s.data = r.count("data segments", goPolicy.segments)
 	for n := s.data; n > 0 && r.err == nil; n-- {
-		switch form := r.u32(); form {
+		form := r.u32()
+		switch form {
 		case 0:
 			r.constant()
 		case 1: // passive
@@ -289,6 +290,9 @@ func (s *survey) readData(r *reader) {
 			r.fail("a data segment of the form %d", form)
 		}
 		size := r.u32()
+		if form == 1 && size > passiveBytesMax {
+			r.fail("a passive data segment has %d bytes; the limit is %d: link without --shared-memory, so that data is active", size, passiveBytesMax)
+		}
 		r.take(size)
 		s.dataBytes += int(size)
 	}

@@ -63,6 +63,10 @@ type module struct {
 	imported int      // functions
 	globals  int
 
+	wide     [wideEnd]uint32 // the functions of operations that are done in pieces
+	wides    []uint32        // their kinds, in order
+	wideType uint32
+
 	added   [][]byte          // types beyond the module's own
 	results map[string]uint32 // of the types () -> results among them
 }
@@ -97,8 +101,8 @@ func Rewrite(p []byte, l Limits) ([]byte, error) {
 			return nil, r.err
 		}
 	}
-	parts[secType] = m.allTypes()
-	for _, id := range []byte{secFunction, secMemory, secData, secCount} {
+	parts[secType], parts[secFunction] = m.allTypes(), m.allFunctions()
+	for _, id := range []byte{secMemory, secData, secCount} {
 		parts[id] = p[m.sections[id].from:m.sections[id].to]
 	}
 	size := 8
@@ -199,6 +203,22 @@ func (m *module) allTypes() []byte {
 	}
 	for _, t := range m.added {
 		o = append(o, t...)
+	}
+	return o
+}
+
+// allFunctions returns the section of functions with those that were added.
+func (m *module) allFunctions() []byte {
+	sec := m.sections[secFunction]
+	if len(m.wides) == 0 {
+		return m.p[sec.from:sec.to]
+	}
+	o := leb(make([]byte, 0, sec.to-sec.from+16), uint32(len(m.funcs)-m.imported+len(m.wides)))
+	r := &reader{p: m.p[:sec.to], at: sec.from}
+	r.u32()
+	o = append(o, m.p[r.at:sec.to]...)
+	for range m.wides {
+		o = leb(o, m.wideType)
 	}
 	return o
 }
@@ -396,7 +416,7 @@ func (m *module) rewriteCode(r *reader) []byte {
 	e := &emitter{m: m, fuel: uint32(m.globals), depth: uint32(m.globals) + 1, out: uint32(m.imported)}
 	s := &scanner{m: m, l: m.l}
 	locals, work := 0, 0
-	o := leb(make([]byte, 0, len(r.p)-r.at+(len(r.p)-r.at)/4), uint32(n))
+	o := make([]byte, 0, len(r.p)-r.at+(len(r.p)-r.at)/4)
 	for i := range n {
 		size := r.u32()
 		from := r.at
@@ -418,5 +438,6 @@ func (m *module) rewriteCode(r *reader) []byte {
 		}
 		o = e.function(o, s, m.p, from, t)
 	}
-	return o
+	o = e.wideBodies(o)
+	return append(leb(make([]byte, 0, len(o)+5), uint32(n+len(m.wides))), o...)
 }

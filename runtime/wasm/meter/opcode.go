@@ -17,6 +17,7 @@ const (
 	opCallIndirect = 0x11
 	opSelectTyped  = 0x1c
 	opLocalGet     = 0x20
+	opLocalSet     = 0x21
 	opLocalTee     = 0x22
 	opGlobalGet    = 0x23
 	opGlobalSet    = 0x24
@@ -26,7 +27,10 @@ const (
 	opI64Const     = 0x42
 	opF32Const     = 0x43
 	opF64Const     = 0x44
+	opI32GtU       = 0x4b
 	opI64LtS       = 0x53
+	opI32Add       = 0x6a
+	opI32Sub       = 0x6b
 	opI64Add       = 0x7c
 	opI64Sub       = 0x7d
 	opI64Or        = 0x84
@@ -136,8 +140,12 @@ func (s *scanner) bulk(at int) int64 {
 	case 10: // memory.copy
 		r.zero()
 		r.zero()
+		s.wide(at, wideCopy)
+		return weightBulk
 	case 11: // memory.fill
 		r.zero()
+		s.wide(at, wideFill)
+		return weightBulk
 	case 12, 14: // table.init, table.copy
 		r.u32()
 		r.u32()

@@ -24,6 +24,7 @@ const (
 	editReturn                 // by a branch to the label arg
 	editCharge                 // an insertion: charge what segment arg costs
 	editBulk                   // an insertion: charge for the size on top of the stack
+	editWide                   // by the operation of kind arg, in pieces if it is large
 )
 
 // segment is code that runs from its beginning to its end, or not to its end.
@@ -203,6 +204,14 @@ func (s *scanner) charge(kind editKind, at int) {
 	if !s.dead {
 		s.edits = append(s.edits, edit{at, at, kind, uint32(s.now)})
 		s.bulks = s.bulks || kind == editBulk
+	}
+}
+
+// wide files an operation that may have to be done in pieces.
+func (s *scanner) wide(at int, kind uint32) {
+	s.charge(editBulk, at)
+	if !s.dead {
+		s.edits = append(s.edits, edit{at, s.r.at, editWide, kind})
 	}
 }
 
