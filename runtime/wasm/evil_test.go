@@ -91,7 +91,10 @@ func TestEvil(t *testing.T) {
 		if c.name == name {
 			commit(t, c)
 		} else if name == "" {
-			t.Run(c.name, func(t *testing.T) { inChild(t, c) })
+			t.Run(c.name, func(t *testing.T) {
+				t.Parallel()
+				inChild(t, c)
+			})
 		}
 	}
 }
