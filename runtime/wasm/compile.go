@@ -112,16 +112,16 @@ func cacheFault(dir string, err error) error {
 
 const compilerHint = "look at the log and at the machine: modules are compiled in a child process of cdcd's"
 
-// policy is what machine code depends on besides the module: change it when
+// codeVersion is what machine code depends on besides the module: change it when
 // compile changes.
-const policy = "cdcd code 1\n"
+const codeVersion = "cdcd code 1\n"
 
 // key names the code of a metered module. The engine is in it by its version
 // and by this machine's architecture; features of the processor are not, a miss
 // of load finds them.
 func (c *compiler) key(module []byte) codecache.Key {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s%s\n%s/%s\n%d\n", policy, c.engine, runtime.GOOS, runtime.GOARCH, memoryPagesMax)
+	fmt.Fprintf(h, "%s%s\n%s/%s\n%d\n", codeVersion, c.engine, runtime.GOOS, runtime.GOARCH, memoryPagesMax)
 	_, _ = h.Write(module)
 	return codecache.Key(h.Sum(nil))
 }

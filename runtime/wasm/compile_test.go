@@ -165,7 +165,7 @@ func TestDamagedCodeIsCompiledAnew(t *testing.T) {
 // processor, is made anew, and never compiled where it was to be loaded.
 func TestCodeOfAnotherMachine(t *testing.T) {
 	h := apartHost(t, Options{CacheDir: t.TempDir()})
-	metered, err := meter.Rewrite(distinct(t, 1))
+	metered, err := meter.Rewrite(distinct(t, 1), smallPolicy.bodies)
 	if err != nil {
 		t.Fatal(err)
 	}

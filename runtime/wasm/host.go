@@ -142,7 +142,7 @@ func (h *Host) prepare(ctx context.Context, c *code, module []byte) {
 	if c.err = checkABI(c.vetted); c.err != nil {
 		return
 	}
-	metered, err := meter.Rewrite(module)
+	metered, err := meter.Rewrite(module, policyOf(&c.vetted.survey).bodies)
 	if err != nil {
 		c.err = err
 		return
