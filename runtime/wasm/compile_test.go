@@ -215,8 +215,8 @@ func compileBomb(t testing.TB) []byte {
 	return stamp(t, f.bytes(), "bomb")
 }
 
-// A module made to cost the compiler ends in a child, at a limit that the fault
-// names, and costs this process nothing.
+// A module made to cost the compiler, and that vetting let through, ends in a
+// child, at a limit that the fault names, and costs this process nothing.
 func TestCompileBomb(t *testing.T) {
 	bomb := compileBomb(t)
 	tests := []struct {
@@ -233,7 +233,7 @@ func TestCompileBomb(t *testing.T) {
 			h := apartHost(t, Options{CacheDir: t.TempDir(), CompileLimits: tt.limits})
 			use(t, h, distinct(t, 1))
 			before := residentKB(t)
-			_, err := h.Load(t.Context(), bomb)
+			_, _, err := h.compiler.program(t.Context(), bomb)
 			refusedFor(t, err, "module_compile_limit", tt.says)
 			if now := residentKB(t); now > before+8<<10 {
 				t.Errorf("resident memory went from %d to %d KiB", before, now)
@@ -248,9 +248,10 @@ func TestCompileBomb(t *testing.T) {
 
 // When nobody waits any more the child is killed, and gone when Load returns.
 func TestCancelledLoad(t *testing.T) {
-	h := apartHost(t, Options{CompileLimits: CompileLimits{MemoryBytes: 4 << 30}})
+	h := apartHost(t, Options{})
 	use(t, h, distinct(t, 1))
-	bomb := compileBomb(t)
+	hang(t, h)
+	slow := distinct(t, 2)
 	files, maps := openFiles(t), mappings()
 	stop := errors.New("not wanted any more")
 	for range 5 {
@@ -259,7 +260,7 @@ func TestCancelledLoad(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			wg.Go(func() {
 				time.AfterFunc(time.Duration(50+50*n)*time.Millisecond, func() { cancel(stop) })
-				if _, err := h.Load(ctx, bomb); !errors.Is(err, stop) {
+				if _, err := h.Load(ctx, slow); !errors.Is(err, stop) {
 					t.Error(err)
 				}
 			})
@@ -306,18 +307,17 @@ func TestCancelledLoadOfOneAmongOthers(t *testing.T) {
 }
 
 func TestCloseDuringLoad(t *testing.T) {
-	h, err := NewHost(Options{Compile: CompileApart, CompileLimits: CompileLimits{MemoryBytes: 4 << 30}})
+	h, err := NewHost(Options{Compile: CompileApart})
 	if err != nil {
 		t.Fatal(err)
 	}
+	hang(t, h)
 	done := make(chan error)
 	go func() {
-		_, err := h.Load(t.Context(), compileBomb(t))
+		_, err := h.Load(t.Context(), distinct(t, 1))
 		done <- err
 	}()
-	for h.Stats().Modules == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	await(t, "a compiler", func() bool { return len(children(t)) > 0 })
 	for range 2 {
 		if err := h.Close(t.Context()); err != nil {
 			t.Error(err)
@@ -409,6 +409,16 @@ func TestBrokenCompiler(t *testing.T) {
 	}
 }
 
+// compileHangs is the verb of a compiler that never comes to an end.
+const compileHangs = "compile-hangs"
+
+func hang(t testing.TB, h *Host) {
+	var err error
+	if h.compiler.runner, err = apart.Self(compileHangs); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // beChild is the test binary as a compiler, a good one or not, or as a daemon.
 func beChild(verb string, args []string) {
 	broken := map[string]func(out io.Writer) error{
@@ -421,6 +431,11 @@ func beChild(verb string, args []string) {
 		"compile-nothing": func(io.Writer) error { return nil },
 		"compile-killed":  func(io.Writer) error { return syscall.Kill(os.Getpid(), syscall.SIGKILL) },
 		"compile-fails":   func(io.Writer) error { return errors.New("no") },
+		compileHangs: func(io.Writer) error {
+			err := os.WriteFile("probe", nil, 0o600)
+			time.Sleep(time.Hour)
+			return err
+		},
 	}
 	switch f := broken[verb]; {
 	case verb == CompileVerb:
@@ -428,10 +443,11 @@ func beChild(verb string, args []string) {
 	case f != nil:
 		os.Exit(apart.Serve(args, func(_ io.Reader, out io.Writer) error { return f(out) }))
 	case verb == "be-a-daemon":
-		h, err := NewHost(Options{Compile: CompileApart, CacheDir: args[0], CompileLimits: CompileLimits{MemoryBytes: 4 << 30}})
+		h, err := NewHost(Options{Compile: CompileApart, CacheDir: args[0]})
 		if err == nil {
-			bomb, _ := os.ReadFile(args[1])
-			_, err = h.Load(context.Background(), bomb)
+			h.compiler.runner, _ = apart.Self(compileHangs)
+			module, _ := os.ReadFile(args[1])
+			_, err = h.Load(context.Background(), module)
 		}
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -442,11 +458,11 @@ func beChild(verb string, args []string) {
 // leaves in the cache goes at the next start.
 func TestKilledDaemon(t *testing.T) {
 	dir := t.TempDir()
-	bomb := filepath.Join(t.TempDir(), "bomb.wasm")
-	if err := os.WriteFile(bomb, compileBomb(t), 0o600); err != nil {
+	module := filepath.Join(t.TempDir(), "x.wasm")
+	if err := os.WriteFile(module, distinct(t, 1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	daemon := exec.Command(os.Args[0], "be-a-daemon", dir, bomb)
+	daemon := exec.Command(os.Args[0], "be-a-daemon", dir, module)
 	if err := daemon.Start(); err != nil {
 		t.Fatal(err)
 	}
