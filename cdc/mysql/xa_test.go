@@ -102,6 +102,18 @@ func TestXA(t *testing.T) {
 		cdctest.Conform(t, func(t testing.TB) cdc.Source { return openXA(t, db, mode) })
 	}
 	modes(t, test)
+	// Definitions come from the log's statements, for what is read again too.
+	for name, db := range map[string]*testserver.DB{
+		"mysql":   testserver.MySQL(t, testserver.Args("--binlog-row-metadata=MINIMAL")),
+		"mariadb": testserver.MariaDB(t, testserver.Args("--binlog-row-metadata=NO_LOG")),
+	} {
+		t.Run(name+"/no names", func(t *testing.T) {
+			want := xaWorkload(t, db)
+			if d := cmp.Diff(want, ids(readAll(t, openXA(t, db, modeAuto)))); d != "" {
+				t.Fatal(d)
+			}
+		})
+	}
 	t.Run("mysql/compressed", func(t *testing.T) {
 		test(t, testserver.MySQL(t, testserver.Args("--binlog-transaction-compression=ON")), modeGTID)
 	})

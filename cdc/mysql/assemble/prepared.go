@@ -146,7 +146,9 @@ func (a *Assembler) xaPrepare(ctx context.Context, ev binlog.Event) error {
 		return a.onePhase(ctx, p)
 	}
 	if !a.tx.before { // else the position that reading began with has it
-		if !a.tx.skip {
+		if a.tx.skip {
+			a.xa.drop(xid) // an earlier one of the same id
+		} else {
 			a.xa.close()
 		}
 		list := without(a.at.prepared, xid)
