@@ -167,20 +167,43 @@ func preparedAt(t testing.TB, src *Source, from cdc.Start) *position.Position {
 	return p
 }
 
-// TestXABefore: reading begins between XA PREPARE and XA COMMIT.
+// TestXABefore: reading begins between XA PREPARE and XA COMMIT. What was
+// prepared is found in the log, as far as it goes back.
 func TestXABefore(t *testing.T) {
-	modes(t, func(t *testing.T, db *testserver.DB, mode string) {
+	test := func(t *testing.T, db *testserver.DB, mode string) {
 		prepareXA(t, db)
-		db.Exec(t, xa("'a'", insert(1, 1))...)
+		db.Exec(t, insert(500, 1))
+		db.Exec(t, xa("'a'", insert(1, 3))...)
+		db.Exec(t, "FLUSH BINARY LOGS", insert(600, 1))
+		db.Exec(t, xa("'b'", insert(10_000, 700))...)
+		db.Exec(t, xa("'old'", insert(2000, 1))...)
 		src := openXA(t, db, mode, func(c *Config, _ *cdc.Env) { c.Start = startLatest })
 		s := start(t, src, initial(t, src))
-		decide(t, db, insert(2, 1), "XA COMMIT 'a'")
+		decide(t, db, insert(700, 1), "XA COMMIT 'a'", "XA COMMIT 'b'", insert(800, 1))
+		got := ids(s.awaitRows(t, 705))
+		if got[0] != 700 || got[1] != 1 || got[4] != 10_000 || got[703] != 10_699 || got[704] != 800 {
+			t.Errorf("%v", got)
+		}
+		for range searchFilesMax {
+			db.Exec(t, "FLUSH BINARY LOGS")
+		}
+		src = openXA(t, db, mode, func(c *Config, _ *cdc.Env) { c.Start = startLatest })
+		s.stop()
+		s = start(t, src, initial(t, src))
+		decide(t, db, insert(900, 1), "XA COMMIT 'old'")
 		s.fails(t, "xa_prepared_before")
 		if batches, _ := s.snapshot(); len(cdctest.Rows(batches)) != 1 {
 			t.Error("what was whole before was not delivered")
 		}
+	}
+	modes(t, test)
+	t.Run("mysql/compressed", func(t *testing.T) {
+		test(t, testserver.MySQL(t, testserver.Args("--binlog-transaction-compression=ON")), modeGTID)
 	})
 }
+
+// searchFilesMax is how far back assemble looks for an XA PREPARE.
+const searchFilesMax = 4
 
 // TestXAElsewhere: a server that did not write the log which was read has the
 // transaction by its GTID alone.
