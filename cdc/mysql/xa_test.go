@@ -1,7 +1,9 @@
 package mysql
 
 import (
+	"context"
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -252,5 +254,48 @@ func TestXAPurged(t *testing.T) {
 		decide(t, db, "XA COMMIT 'a'")
 		s := start(t, openXA(t, db, mode), cdc.Start{Base: p.Encode()})
 		s.fails(t, "xa_prepare_lost")
+	})
+}
+
+// TestXAMemory: a prepared transaction of 60 MB takes no more memory than what
+// may be held, neither while it waits nor while it is handed out.
+func TestXAMemory(t *testing.T) {
+	testserver.Each(t, func(t *testing.T, db *testserver.DB) {
+		const rows, bound = 60_000, 40 << 20
+		prepareXA(t, db)
+		depth := "SET SESSION cte_max_recursion_depth=1000000"
+		if db.Flavor == testserver.FlavorMariaDB {
+			depth = "SET SESSION max_recursive_iterations=1000000"
+		}
+		db.Exec(t, append([]string{depth}, xa("'a'", fmt.Sprintf("INSERT INTO shop.orders WITH RECURSIVE s (n) AS "+
+			"(SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < %d) SELECT n, 1, REPEAT('x', 1000) FROM s", rows))...)...)
+		decide(t, db, "XA COMMIT 'a'")
+		src := open(t, db)
+		got, most := 0, uint64(0)
+		var before, now runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		err := src.Run(t.Context(), initial(t, src), func(_ context.Context, b *cdc.Batch) error {
+			defer b.Release()
+			for i := range b.Rows() {
+				got++
+				if id := b.Row(i).After().Int(0); id != int64(got) {
+					return fmt.Errorf("row %d is %d", got, id)
+				}
+			}
+			runtime.ReadMemStats(&now)
+			if most = max(most, now.HeapInuse); got == rows {
+				return errDone
+			}
+			return nil
+		})
+		if err != errDone {
+			t.Fatal(got, err)
+		}
+		if more := int64(most) - int64(before.HeapInuse); more > bound {
+			t.Errorf("%d bytes of memory", more)
+		} else {
+			t.Logf("%d KiB of memory", more>>10)
+		}
 	})
 }
