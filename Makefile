@@ -10,12 +10,13 @@ FUZZTIME   ?= 30s
 KILLS      ?= 20
 ROWS       ?= 400000
 RUNS       ?= 3
+STATEMENTS ?= 50000
 
 # Every folder of connectors-wasm that holds Go is one connector.
 CONNECTORS := $(sort $(patsubst %/,%,$(dir $(wildcard connectors-wasm/*/*.go))))
 
 .DEFAULT_GOAL := help
-.PHONY: help build connectors demo servers test test-short bench bench-packages torture fuzz lint clean
+.PHONY: help build connectors demo servers test test-short workload bench bench-packages torture fuzz lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +55,9 @@ torture: build ## kill cdcd, its broker and its database KILLS times in each of 
 	CDCD_TEST_BINARY="$(CURDIR)/bin/cdcd" CDCD_KILLS=$(KILLS) CDCD_KILLS_REPORT=$$report \
 		go test ./internal/oracle -run '^TestKill$$' -count 1 -v -timeout 0 || status=$$?; \
 	cat "$$report"; rm -f "$$report"; exit $${status:-0}
+
+workload: ## hold a random workload of STATEMENTS against tables and the servers' own tool
+	CDCD_WORKLOAD_STATEMENTS=$(STATEMENTS) go test ./cdc/mysql -run '^TestRandomWorkload$$' -count 1 -v -timeout 0
 
 fuzz: ## fuzz each target for FUZZTIME (default 30s)
 	@go test -list '^Fuzz' ./... \

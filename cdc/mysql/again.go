@@ -63,6 +63,16 @@ func (g again) Reread(ctx context.Context, p *position.Prepared, f func(raw []by
 	}
 }
 
+// Files lists the server's log files.
+func (g again) Files(ctx context.Context) (files []string, err error) {
+	v, err := g.s.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	files, err = v.logs(ctx)
+	return files, errors.Join(g.s.sqlFault(err), v.conn.Close())
+}
+
 // reread returns where to read from so as to meet the transaction.
 func (v *server) reread(ctx context.Context, p *position.Prepared) (*position.Position, error) {
 	if p.File != "" && p.Server == v.uuid {
