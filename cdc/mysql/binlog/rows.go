@@ -30,6 +30,10 @@ type RowsHeader struct {
 // StatementEnd reports whether the event ends its statement.
 func (h *RowsHeader) StatementEnd() bool { return h.Flags&FlagStatementEnd != 0 }
 
+// RowsTable returns the id of the table whose rows the event holds: all that it
+// takes to pass over a table that is not followed. Faults: binlog_corrupt.
+func (p *Parser) RowsTable(ev Event) (uint64, error) { return p.tableID(ev) }
+
 // RowsHeader splits a rows event into its header and its rows. Faults:
 // binlog_corrupt, binlog_unsupported, and partial_json_unsupported for
 // PARTIAL_UPDATE_ROWS.
