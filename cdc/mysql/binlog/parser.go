@@ -38,7 +38,7 @@ type Parser struct {
 	format FormatDescription
 	known  bool // format is there
 	tables map[uint64]*tableEntry
-	last   tableEntry // of tables, the one met last
+	last   tableEntry   // of tables, the one met last
 	src    bytes.Reader // that zlib reads
 	zlib   zlibReader
 	expand []byte // of compressed rows and queries

@@ -16,6 +16,7 @@ type planner struct {
 	cat    *CatalogColumn // nil without
 	out    *sdk.Column
 	plan   *column
+	z      *columnZlib // of the table
 }
 
 // fits reports whether the catalog's column is the one that the log describes
@@ -204,7 +205,7 @@ func (b *planner) text() error {
 		if text.form == formBytes {
 			b.out.Type = sdk.TypeBytes
 		}
-		b.plan.z = &columnZlib{}
+		b.plan.z = b.z
 	case text.form != formBytes:
 		b.set(sdk.TypeString, kindText, size)
 	default:

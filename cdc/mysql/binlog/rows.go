@@ -24,6 +24,7 @@ type RowsHeader struct {
 	Before     []byte // which columns the images before the change have; nil without
 	After      []byte // which columns the images after the change have; nil without
 	Compressed bool   // the rows must go through Expand first
+	bytesMax   int  // of a value that is expanded
 	place      Header
 }
 
@@ -38,7 +39,7 @@ func (p *Parser) RowsTable(ev Event) (uint64, error) { return p.tableID(ev) }
 // binlog_corrupt, binlog_unsupported, and partial_json_unsupported for
 // PARTIAL_UPDATE_ROWS.
 func (p *Parser) RowsHeader(ev Event) (RowsHeader, []byte, error) {
-	h := RowsHeader{place: ev.Header}
+	h := RowsHeader{place: ev.Header, bytesMax: p.opt.EventBytesMax}
 	id, err := p.tableID(ev)
 	if err != nil {
 		return h, nil, err
@@ -137,6 +138,7 @@ func (pl *RowPlan) Rows(h RowsHeader, data []byte) (Rows, error) {
 		return r, corrupt(h.place.place(), "table %s: rows of %d columns, the table map has %d",
 			pl.table, h.Width, len(pl.columns))
 	}
+	pl.z.max = h.bytesMax
 	if h.Before != nil {
 		r.parts |= sdk.RowBefore
 		r.fullBefore = fullBitmap(h.Before, h.Width)
@@ -255,6 +257,9 @@ func (pl *RowPlan) fault(h Header, column int, err error) error {
 	}
 	if errors.Is(err, errShort) {
 		return fault.New(fault.Fatal, CodeCorrupt, place, hintCorrupt, "%s: %w", h.place(), err)
+	}
+	if errors.Is(err, errColumnSize) {
+		return fault.New(fault.Fatal, CodeTooLarge, place, "raise event_bytes_max, or leave the table out", "%s: %w", h.place(), err)
 	}
 	return fault.New(fault.Poison, CodeValue, place,
 		"correct the value at the source, or leave the table or the position out", "%s: %w", h.place(), err)

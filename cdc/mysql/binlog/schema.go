@@ -36,6 +36,7 @@ type RowPlan struct {
 	table   string
 	schema  *sdk.Schema
 	columns []column
+	z       columnZlib // of the COMPRESSED columns
 }
 
 // Schema returns the schema of the rows that the plan decodes.
@@ -61,7 +62,7 @@ func BuildSchema(t *TableMap, c *CatalogTable) (*sdk.Schema, *RowPlan, error) {
 	s := &sdk.Schema{DB: t.DB, Table: t.Table, Columns: make([]sdk.Column, len(t.Columns))}
 	pl := &RowPlan{table: t.FullName(), schema: s, columns: make([]column, len(t.Columns))}
 	for i := range t.Columns {
-		b := planner{table: pl.table, m: &t.Columns[i], out: &s.Columns[i], plan: &pl.columns[i], number: i + 1}
+		b := planner{table: pl.table, m: &t.Columns[i], out: &s.Columns[i], plan: &pl.columns[i], number: i + 1, z: &pl.z}
 		if c != nil && i < len(c.Columns) && (!t.HasNames() || b.fits(&c.Columns[i])) {
 			b.cat = &c.Columns[i]
 		}
