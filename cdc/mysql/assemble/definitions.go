@@ -187,10 +187,11 @@ func (a *Assembler) forget(s statement.Statement, later func(*position.Position)
 
 // prepare makes schema and decoder. Where the log does not name its columns,
 // the history of definitions has to, or else the catalog; and it must agree
-// with the log. MariaDB's UUID and INET types are never told by the log.
+// with the log. MariaDB's UUID and INET types are never told by the log, nor are
+// the digits of its old temporal formats.
 func (a *Assembler) prepare(ctx context.Context, m *binlog.TableMap) (*table, error) {
 	n := tables.Name{DB: m.DB, Table: m.Table}
-	needed := !m.HasNames()
+	needed := !m.Complete()
 	if !needed && a.at.flavor != gtid.MariaDB {
 		return a.build(m, nil)
 	}

@@ -60,7 +60,8 @@ func FuzzInline(f *testing.F) {
 	}
 	types := map[kind]sdk.Type{kindFloat32: sdk.TypeFloat32, kindFloat64: sdk.TypeFloat64, kindYear: sdk.TypeYear, kindBit: sdk.TypeBit,
 		kindDate: sdk.TypeDate, kindOldTime: sdk.TypeTime, kindTime2: sdk.TypeTime, kindOldDateTime: sdk.TypeDateTime,
-		kindDateTime2: sdk.TypeDateTime, kindOldTimestamp: sdk.TypeTimestamp, kindTimestamp2: sdk.TypeTimestamp}
+		kindDateTime2: sdk.TypeDateTime, kindOldTimestamp: sdk.TypeTimestamp, kindTimestamp2: sdk.TypeTimestamp,
+		kindHiresTime: sdk.TypeTime, kindHiresDateTime: sdk.TypeDateTime, kindHiresTimestamp: sdk.TypeTimestamp}
 	f.Fuzz(func(t *testing.T, which, digits byte, p []byte) {
 		k := kind(which) % kindHeap
 		c := column{kind: k, size: inlineSize(k, int(digits%7)), digits: int(digits % 7)}
@@ -107,6 +108,8 @@ func inlineSize(k kind, digits int) int {
 		return 4 + fractionBytes(digits)
 	case kindDateTime2:
 		return 5 + fractionBytes(digits)
+	case kindHiresTime, kindHiresDateTime, kindHiresTimestamp:
+		return hiresBytes(k, digits)
 	}
 	return 8
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
 	"go.uber.org/goleak"
 
@@ -371,6 +372,25 @@ func TestColumnZlibBounded(t *testing.T) {
 			t.Error(err)
 		} else if most < 3000 {
 			wantCode(t, err, CodeTooLarge, "event_bytes_max")
+		}
+	}
+}
+
+// TestMariaVector: MariaDB writes VECTOR as a VARBINARY; the catalog says what it
+// is, if it agrees with the log.
+func TestMariaVector(t *testing.T) {
+	m := &TableMap{DB: "d", Table: "t", names: true, Columns: []ColumnMap{{Type: ColVarchar, Name: "v", Meta: 12, Collation: 63}}}
+	for native, want := range map[string]sdk.Column{
+		"vector(3)":     {Name: "v", Type: sdk.TypeVector, Native: "vector(3)", Length: 3},
+		"vector(4)":     {Name: "v", Type: sdk.TypeBytes, Native: "varbinary(12)"},
+		"varbinary(12)": {Name: "v", Type: sdk.TypeBytes, Native: "varbinary(12)"},
+	} {
+		s, _, err := BuildSchema(m, &CatalogTable{DB: "d", Table: "t", Columns: []CatalogColumn{{Name: "v", Native: native}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, s.Columns[0]); d != "" {
+			t.Errorf("%s: %s", native, d)
 		}
 	}
 }

@@ -146,16 +146,31 @@ func (b *planner) temporal() error {
 	case ColTimestamp2:
 		b.set(sdk.TypeTimestamp, kindTimestamp2, 4+fractionBytes(digits))
 	}
-	b.plan.digits, b.out.Scale = digits, uint8(digits)
-	if d := 0; b.cat != nil && !isTemporal2(b.m.Type) && b.m.Type != ColDate {
-		// MariaDB's mysql56_temporal_format=OFF writes fractions in a form that the
-		// log does not tell from the one without.
-		if d, _ = nativeNumbers(b.cat.Native); d > 0 {
-			return unsupported(b.place(), "SET GLOBAL mysql56_temporal_format=ON on the server and ALTER TABLE ... FORCE",
-				"a column of type %s in MariaDB's old format", b.cat.Native)
+	if isOldTemporal(b.m.Type) {
+		var err error
+		if digits, err = b.hires(); err != nil {
+			return err
 		}
 	}
+	b.plan.digits, b.out.Scale = digits, uint8(digits)
 	return nil
+}
+
+// hires plans MariaDB's old types with a fraction, which the log does not tell
+// from those without, and returns the digits.
+func (b *planner) hires() (digits int, err error) {
+	if b.cat == nil {
+		return 0, incomplete(b.place(), "the log does not say whether column %d, in MariaDB's old format, has fractional digits", b.number)
+	}
+	if digits, _ = nativeNumbers(b.cat.Native); digits == 0 {
+		return 0, nil
+	}
+	if digits > 6 {
+		return 0, mismatch(b.place(), "the catalog says %s", b.cat.Native)
+	}
+	k := map[kind]kind{kindOldTime: kindHiresTime, kindOldDateTime: kindHiresDateTime, kindOldTimestamp: kindHiresTimestamp}[b.plan.kind]
+	b.plan.kind, b.plan.size = k, hiresBytes(k, digits)
+	return digits, nil
 }
 
 // charset returns the column's character set: by the log, else by the catalog.
@@ -213,6 +228,8 @@ func (b *planner) text() error {
 		if b.m.Type == ColString {
 			b.plan.length, b.out.Length = int(b.m.Meta), uint32(b.m.Meta)
 			b.fixed()
+		} else if b.cat != nil && nativeBase(b.cat.Native) == "vector" { // MariaDB's, from 11.7
+			b.out.Type, b.out.Length = sdk.TypeVector, uint32(b.m.Meta)/4
 		}
 	}
 	return nil

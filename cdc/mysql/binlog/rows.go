@@ -24,7 +24,7 @@ type RowsHeader struct {
 	Before     []byte // which columns the images before the change have; nil without
 	After      []byte // which columns the images after the change have; nil without
 	Compressed bool   // the rows must go through Expand first
-	bytesMax   int  // of a value that is expanded
+	bytesMax   int    // of a value that is expanded
 	place      Header
 }
 

@@ -46,9 +46,9 @@ func (pl *RowPlan) Schema() *sdk.Schema { return pl.schema }
 // numbers the schema (sdk.Schema.ID) before it decodes the first row.
 //
 // With binlog_row_metadata=FULL the log itself describes the table as it was, and
-// c, which may be nil, only tells what no log does: MariaDB's UUID and INET
-// types, and the type's own name; a column of c that does not fit is left out of
-// account. Otherwise c has to supply names, labels, key and missing character
+// c, which may be nil, only tells what no log does: MariaDB's UUID, INET and
+// VECTOR types, and the type's own name; a column of c that does not fit is left
+// out of account. Otherwise (TableMap.Complete) c has to supply names, labels, key and missing character
 // sets, and must agree with the log.
 //
 // Faults: schema_mismatch where c and the log disagree, schema_incomplete where
@@ -170,6 +170,10 @@ func disagreeText(m *ColumnMap, c *CatalogColumn, base string) string {
 		if m.Type != ColVarcharCompressed && int(m.Meta) != n {
 			return length
 		}
+	case "vector":
+		if m.Type == ColVarchar && int(m.Meta) != 4*n {
+			return length
+		}
 	case "bit":
 		if int(m.Meta>>8)*8+int(m.Meta&0xff) != n {
 			return length
@@ -216,6 +220,12 @@ func textual(native string) bool {
 
 func isInteger(t ColumnType) bool {
 	return t == ColTiny || t == ColShort || t == ColInt24 || t == ColLong || t == ColLongLong
+}
+
+// isOldTemporal reports whether it is one of the types that MySQL before 5.6
+// wrote, and MariaDB with mysql56_temporal_format=OFF.
+func isOldTemporal(t ColumnType) bool {
+	return t == ColTime || t == ColDateTime || t == ColTimestamp
 }
 
 func isTemporal2(t ColumnType) bool {
