@@ -39,7 +39,7 @@ func (b *planner) build() error {
 	case ColTiny, ColShort, ColInt24, ColLong, ColLongLong:
 		err = b.integer()
 	case ColFloat, ColDouble, ColNewDecimal, ColBit, ColYear:
-		b.numeric()
+		err = b.numeric()
 	case ColDate, ColNewDate, ColTime, ColDateTime, ColTimestamp, ColTime2, ColDateTime2, ColTimestamp2:
 		err = b.temporal()
 	case ColString, ColVarString, ColVarchar, ColBlob, ColBlobCompressed, ColVarcharCompressed:
@@ -101,7 +101,7 @@ func (b *planner) integer() error {
 }
 
 // numeric plans the numbers that the log describes completely.
-func (b *planner) numeric() {
+func (b *planner) numeric() error {
 	high, low := int(b.m.Meta>>8), int(b.m.Meta&0xff)
 	switch b.m.Type {
 	case ColFloat:
@@ -112,13 +112,20 @@ func (b *planner) numeric() {
 		b.set(sdk.TypeYear, kindYear, 1)
 	case ColBit:
 		bits := high*8 + low
+		if bits < 1 || bits > 64 {
+			return corrupt(b.place(), "a column of %d bits", bits)
+		}
 		b.set(sdk.TypeBit, kindBit, (bits+7)/8)
 		b.out.Length = uint32(bits)
 	case ColNewDecimal:
+		if high < 1 || high > decimalDigitsMax || low > high {
+			return corrupt(b.place(), "a DECIMAL of %d digits, %d of them behind the point", high, low)
+		}
 		b.set(sdk.TypeDecimal, kindDecimal, 0)
 		b.plan.length, b.plan.digits = high, low
 		b.out.Scale = uint8(low)
 	}
+	return nil
 }
 
 func (b *planner) temporal() error {
