@@ -207,3 +207,31 @@ func TestLabelsLost(t *testing.T) {
 		s.stop()
 	})
 }
+
+// TestHashedKeys: MariaDB keeps a hidden column for a unique key that is too long
+// for an index, and logs it. It is no column of the table to anybody who asks.
+func TestHashedKeys(t *testing.T) {
+	run := func(t *testing.T, db *testserver.DB) {
+		db.Exec(t, "CREATE DATABASE shop", "CREATE TABLE shop.orders (id INT PRIMARY KEY, a TEXT, b VARCHAR(3000) CHARACTER SET utf8mb4, n BIGINT UNSIGNED, UNIQUE (a), UNIQUE (b, id))")
+		src := open(t, db, func(c *Config, _ *cdc.Env) { c.Start = startLatest })
+		from := initial(t, src)
+		db.Exec(t, "INSERT INTO shop.orders VALUES (1, 'x', NULL, 7), (2, NULL, 'y', NULL)", "UPDATE shop.orders SET a = 'z' WHERE id = 2")
+		want := []string{`c shop.orders (id=1 a="x" b=NULL n=7)`, `c shop.orders (id=2 a=NULL b="y" n=NULL)`,
+			`u shop.orders [id=2 a=NULL b="y" n=NULL] (id=2 a="z" b="y" n=NULL)`}
+		s := start(t, open(t, db), from)
+		if d := cmp.Diff(want, texts(s.awaitRows(t, 3))); d != "" {
+			t.Fatal(d)
+		}
+		db.Exec(t, "ALTER TABLE shop.orders DROP INDEX a, ADD m BIGINT UNSIGNED", "INSERT INTO shop.orders VALUES (3, 'x', 'w', 1, NULL)",
+			"SET SESSION binlog_row_image=MINIMAL", "UPDATE shop.orders SET b = 'v' WHERE id = 3")
+		want = append(want, `c shop.orders (id=3 a="x" b="w" n=1 m=NULL)`,
+			`u shop.orders [id=3 a=absent b=absent n=absent m=absent] (id=absent a=absent b="v" n=absent m=absent)`)
+		if d := cmp.Diff(want, texts(s.awaitRows(t, 5))); d != "" {
+			t.Fatal(d)
+		}
+		s.stop()
+	}
+	for _, metadata := range []string{"FULL", "MINIMAL", "NO_LOG"} {
+		t.Run(metadata, func(t *testing.T) { run(t, testserver.MariaDB(t, testserver.Args("--binlog-row-metadata="+metadata))) })
+	}
+}

@@ -114,6 +114,9 @@ func (a *Assembler) rows(ctx context.Context, ev binlog.Event) error {
 	t := a.tables.maps[a.parser.Table(id)]
 	switch {
 	case t == nil:
+		if _, _, err := a.parser.RowsHeader(ev); err != nil {
+			return err // which says more
+		}
 		return a.fault("binlog_corrupt", "read again from the beginning of the log file",
 			"rows of table %d, which the log did not describe", id)
 	case t.plan == nil:

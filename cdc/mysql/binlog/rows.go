@@ -134,9 +134,9 @@ func (pl *RowPlan) Rows(h RowsHeader, data []byte) (Rows, error) {
 	if h.Compressed {
 		return r, errors.New("binlog: rows must go through Parser.Expand before they are read")
 	}
-	if h.Width != len(pl.columns) {
+	if h.Width != len(pl.columns)+pl.hidden {
 		return r, corrupt(h.place.place(), "table %s: rows of %d columns, the table map has %d",
-			pl.table, h.Width, len(pl.columns))
+			pl.table, h.Width, len(pl.columns)+pl.hidden)
 	}
 	pl.z.max = h.bytesMax
 	if h.Before != nil {
@@ -200,7 +200,7 @@ func (r *Rows) Next(b *sdk.Builder, ordinal uint64) (bool, error) {
 // image decodes the image at the beginning of the data.
 func (r *Rows) image(b *sdk.Builder, m sdk.Image, present []byte, full bool) error {
 	pl := r.plan
-	n := len(pl.columns)
+	n := len(pl.columns) + pl.hidden
 	if !full {
 		n = countBits(present, n)
 	}
@@ -235,6 +235,18 @@ func (r *Rows) image(b *sdk.Builder, m sdk.Image, present []byte, full bool) err
 			return pl.fault(r.h.place, i, err)
 		}
 		p = p[used:]
+	}
+	for i := len(pl.columns); i < len(pl.columns)+pl.hidden; i++ {
+		if !full && present[i/8]>>(i%8)&1 == 0 {
+			continue
+		}
+		if nulls[k/8]>>(k%8)&1 == 0 {
+			if len(p) < 8 {
+				return pl.fault(r.h.place, i, errShort)
+			}
+			p = p[8:]
+		}
+		k++
 	}
 	r.data = p
 	return nil

@@ -28,6 +28,10 @@ type CatalogTable struct {
 	// Key holds the columns of the primary key, in key order, or of the first
 	// unique key without nullable columns.
 	Key []int
+	// MariaDB keeps a hidden column, DB_ROW_HASH_n, behind the others for each
+	// unique key whose values are too long for an index: the log has it, no SELECT
+	// shows it. HashesMin is how many there are at least, HashesMax at most.
+	HashesMin, HashesMax int
 }
 
 // RowPlan is the prepared decoder of a table's rows. It is used by one
@@ -36,6 +40,7 @@ type RowPlan struct {
 	table   string
 	schema  *sdk.Schema
 	columns []column
+	hidden  int        // columns behind those, which are passed over
 	z       columnZlib // of the COMPRESSED columns
 }
 
@@ -54,15 +59,17 @@ func (pl *RowPlan) Schema() *sdk.Schema { return pl.schema }
 // Faults: schema_mismatch where c and the log disagree, schema_incomplete where
 // neither says what is needed, charset_unknown.
 func BuildSchema(t *TableMap, c *CatalogTable) (*sdk.Schema, *RowPlan, error) {
+	hidden := hiddenColumns(t, c)
+	columns := t.Columns[:len(t.Columns)-hidden]
 	if !t.HasNames() {
-		if err := checkCatalog(t, c); err != nil {
+		if err := checkCatalog(t, c, columns); err != nil {
 			return nil, nil, err
 		}
 	}
-	s := &sdk.Schema{DB: t.DB, Table: t.Table, Columns: make([]sdk.Column, len(t.Columns))}
-	pl := &RowPlan{table: t.FullName(), schema: s, columns: make([]column, len(t.Columns))}
-	for i := range t.Columns {
-		b := planner{table: pl.table, m: &t.Columns[i], out: &s.Columns[i], plan: &pl.columns[i], number: i + 1, z: &pl.z}
+	s := &sdk.Schema{DB: t.DB, Table: t.Table, Columns: make([]sdk.Column, len(columns))}
+	pl := &RowPlan{table: t.FullName(), schema: s, columns: make([]column, len(columns)), hidden: hidden}
+	for i := range columns {
+		b := planner{table: pl.table, m: &columns[i], out: &s.Columns[i], plan: &pl.columns[i], number: i + 1, z: &pl.z}
 		if c != nil && i < len(c.Columns) && (!t.HasNames() || b.fits(&c.Columns[i])) {
 			b.cat = &c.Columns[i]
 		}
@@ -72,22 +79,52 @@ func BuildSchema(t *TableMap, c *CatalogTable) (*sdk.Schema, *RowPlan, error) {
 	}
 	if t.HasNames() {
 		s.Key = slices.Clone(t.Key)
+		if slices.ContainsFunc(s.Key, func(k int) bool { return k >= len(columns) }) {
+			s.Key = nil
+		}
 	} else {
 		s.Key = slices.Clone(c.Key)
 	}
 	return s, pl, nil
 }
 
+// hiddenColumns returns how many of the table's last columns are MariaDB's
+// hashes of unique keys. Without a catalog none is known to be, and they come as
+// what they are.
+func hiddenColumns(t *TableMap, c *CatalogTable) (n int) {
+	if c == nil {
+		return 0
+	}
+	for n < len(t.Columns) && n < c.HashesMax {
+		m := &t.Columns[len(t.Columns)-1-n]
+		hash := m.Type == ColLongLong && m.Nullable && (!m.SignKnown || m.Unsigned)
+		if t.HasNames() {
+			hash = hash && strings.HasPrefix(m.Name, "DB_ROW_HASH_") &&
+				!slices.ContainsFunc(c.Columns, func(k CatalogColumn) bool { return strings.EqualFold(k.Name, m.Name) })
+		} else {
+			hash = hash && len(t.Columns)-n > len(c.Columns)
+		}
+		if !hash {
+			break
+		}
+		n++
+	}
+	if !t.HasNames() && n < c.HashesMin {
+		return 0
+	}
+	return n
+}
+
 // checkCatalog compares the catalog with a log that does not name its columns.
-func checkCatalog(t *TableMap, c *CatalogTable) error {
+func checkCatalog(t *TableMap, c *CatalogTable, columns []ColumnMap) error {
 	if c == nil {
 		return incomplete(t.FullName(), "the log does not name the table's columns, and the server no longer has the table")
 	}
-	if len(c.Columns) != len(t.Columns) {
-		return mismatch(t.FullName(), "the log has %d columns here, the server's catalog %d", len(t.Columns), len(c.Columns))
+	if len(c.Columns) != len(columns) {
+		return mismatch(t.FullName(), "the log has %d columns here, the server's catalog %d", len(columns), len(c.Columns))
 	}
 	for i := range c.Columns {
-		if why := disagree(&t.Columns[i], &c.Columns[i]); why != "" {
+		if why := disagree(&columns[i], &c.Columns[i]); why != "" {
 			return mismatch(t.FullName()+"."+c.Columns[i].Name, "column %d: %s", i+1, why)
 		}
 	}
