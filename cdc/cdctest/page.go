@@ -38,8 +38,8 @@ the value in the message format ` + "`json`" + ` ([messages](messages.md)).
 * NULL is ` + "`null`" + `. A column that the log does not tell is left out, which is not the same: with ` + "`binlog_row_image=MINIMAL`" + ` an image before the
   change has the key alone and the one after it the columns that the statement named; with ` + "`NOBLOB`" + ` both lack BLOB and TEXT columns that did not change.
 * The key of a message is that of the image after the change, and of the one before it where that lacks it.
-* A table may have any number of columns that its server allows. Invisible columns, MySQL's generated ` + "`my_row_id`" + ` and generated columns that are
-  STORED come like others; a VIRTUAL column comes where the server writes it.
+* A table may have as many columns as its server allows. Invisible columns, MySQL's generated ` + "`my_row_id`" + ` and generated columns come like others (MariaDB
+  leaves VIRTUAL ones out of minimal images). What no SELECT shows, such as the hash that MariaDB keeps of a long unique key, does not come.
 * A value that can't be read without loss, such as bytes that are no character of the column's character set, is the fault ` + "`value_undecodable`" + `:
   never a question mark in its place.
 `
