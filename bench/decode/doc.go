@@ -1,7 +1,7 @@
 // Program decode weighs the decoder of cdc/mysql/binlog against go-mysql's on
 // the same bytes in memory, in turns, on one core, and prints ratios:
 //
-//	go run ./bench/decode -rows 200000 -runs 5
+//	go run ./bench/decode -runs 5
 //
 // Its logs are the recorded sakila load of ../shared/corpus, and an OLTP load that
 // it writes itself into the MySQL that `make servers` gets: transactions of 16
