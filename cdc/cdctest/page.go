@@ -39,7 +39,8 @@ the value in the message format ` + "`json`" + ` ([messages](messages.md)).
   change has the key alone and the one after it the columns that the statement named; with ` + "`NOBLOB`" + ` both lack BLOB and TEXT columns that did not change.
 * The key of a message is that of the image after the change, and of the one before it where that lacks it.
 * A table may have as many columns as its server allows. Invisible columns, MySQL's generated ` + "`my_row_id`" + ` and generated columns come like others (MariaDB
-  leaves VIRTUAL ones out of minimal images). What no SELECT shows, such as the hash that MariaDB keeps of a long unique key, does not come.
+  leaves VIRTUAL ones out of minimal images). What no SELECT shows, such as the hash that MariaDB keeps of a long unique key, does not come
+  (from ` + "`binlog_files`" + `, without a catalog, the hash does).
 * A value that can't be read without loss, such as bytes that are no character of the column's character set, is the fault ` + "`value_undecodable`" + `:
   never a question mark in its place.
 `
