@@ -17,6 +17,7 @@ CONNECTORS := $(sort $(patsubst %/,%,$(dir $(wildcard connectors-wasm/*/*.go))))
 
 .DEFAULT_GOAL := help
 .PHONY: help build connectors demo servers test test-short workload bench bench-packages torture fuzz lint clean
+.PHONY: help build connectors demo servers test test-short bench bench-decode bench-packages torture fuzz lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +47,9 @@ test-short: connectors ## run the tests that start no servers
 
 bench: build ## weigh cdcd against a hand-written loop; the last line is JSON (ROWS=n RUNS=n)
 	@go run ./bench -cdcd "$(CURDIR)/bin/cdcd" -rows $(ROWS) -runs $(RUNS)
+
+bench-decode: ## weigh the binlog decoder against go-mysql's; the last line is JSON (RUNS=n)
+	@go run ./bench/decode -runs $(RUNS)
 
 bench-packages: connectors ## run the packages' own benchmarks
 	go test -run '^$$' -bench . -benchmem -p 1 ./...

@@ -67,7 +67,7 @@ func (v *server) table(ctx context.Context, n tables.Name) (*schema.Table, error
 		col := schema.Column{Name: r[0], Native: r[1], NotNull: r[2] != "YES", Charset: schema.CharsetName(r[3]),
 			Invisible: strings.Contains(r[4], "INVISIBLE")}
 		if base := strings.ToLower(r[1]); strings.HasPrefix(base, "enum(") || strings.HasPrefix(base, "set(") {
-			col.Labels = labels(r[1], v.flavor == gtid.MariaDB)
+			col.Labels = knownLabels(labels(r[1], v.flavor == gtid.MariaDB), col.Charset)
 		}
 		t.Columns = append(t.Columns, col)
 	}
@@ -103,6 +103,22 @@ func keys(rows [][]string) (list []schema.Key) {
 		}
 		k := &list[len(list)-1]
 		k.Parts = append(k.Parts, schema.Part{Column: r[columnName], Prefix: r[subPart] != "" && r[subPart] != "NULL"})
+	}
+	return list
+}
+
+// knownLabels returns the labels, nil where one of them may not be what it
+// seems. The catalogs of both servers are in utf8mb3: a character beyond its
+// reach is a question mark there, in SHOW CREATE TABLE too, and only
+// binlog_row_metadata=FULL tells what it was.
+func knownLabels(list []string, charset string) []string {
+	switch charset {
+	case "utf8mb4", "utf16", "utf16le", "utf32", "gb18030":
+		for _, l := range list {
+			if strings.Contains(l, "?") {
+				return nil
+			}
+		}
 	}
 	return list
 }
