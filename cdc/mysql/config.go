@@ -104,7 +104,7 @@ func (c *Config) Validate() []*fault.Fault {
 	}
 	if v.DSN.IsZero() {
 		refuse("dsn_invalid", "dsn", "write dsn: ${env:NAME} and set NAME to mysql://user:password@host:3306", "no server is named")
-	} else if _, err := replica.ParseDSN(v.DSN.Reveal()); err != nil {
+	} else if _, err := replica.Targets(v.DSN.Reveal()); err != nil {
 		refuse("dsn_invalid", "dsn", "write it as mysql://user:password@host:3306, special characters percent-encoded", "%w", err)
 	}
 	switch v.Snapshot {

@@ -18,7 +18,10 @@ func (a *Assembler) event(ctx context.Context, ev binlog.Event) error {
 		return a.rotate(ctx, ev)
 	case binlog.FormatDescriptionEvent:
 		a.tables.forgetMaps()
-		err := a.unfinished()
+		if err := a.unfinished(); err != nil {
+			return err
+		}
+		err := a.begun(ev.Header)
 		a.behindHeader(ev.Header)
 		return err
 	case binlog.HeartbeatEvent, binlog.HeartbeatV2Event:
@@ -145,6 +148,7 @@ func (a *Assembler) heartbeat(ctx context.Context, ev binlog.Event) error {
 	if err != nil {
 		return err
 	}
+	a.stats.idle(a.o.Env.Now())
 	if a.until != "" && a.at.set == nil {
 		return a.behind("the log ends here")
 	}

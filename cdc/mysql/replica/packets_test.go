@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 	"testing/iotest"
 
@@ -148,9 +149,29 @@ func TestParseDSN(t *testing.T) {
 	}
 }
 
+func TestTargets(t *testing.T) {
+	got, err := Targets("mysql://u:p%2C@a,b:3307,[::1]:1?tls=false")
+	want := []Target{{Addr: "a:3306"}, {Addr: "b:3307"}, {Addr: "[::1]:1"}}
+	for i := range want {
+		want[i].User, want[i].Password, want[i].TLS = "u", "p,", TLSOff
+	}
+	if d := cmp.Diff(want, got); err != nil || d != "" {
+		t.Errorf("%v %s", err, d)
+	}
+	for _, bad := range []string{"", "mysql://", "mysql://u@", "mysql://u@a,", "mysql://u@a,,b", "mysql://u@a,a:3306", "mysql://u@a:x,b",
+		"mysql://u@h1,h2/db", "mysql://u@" + strings.Repeat("h,", 16) + "z", "x://u@a,b", "nothing"} {
+		if got, err := Targets(bad); err == nil {
+			t.Errorf("%q gives %v", bad, got)
+		}
+	}
+}
+
 func TestParseDSNKeepsSecrets(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		dsn := rapid.SampledFrom([]string{"mysql", "x", ""}).Draw(t, "scheme") + "://u:hunter2" + rapid.StringMatching(`[%/:@?# a]{0,5}`).Draw(t, "junk") + "@h"
+		if _, err := Targets(dsn); err != nil && bytes.Contains([]byte(err.Error()), []byte("hunter2")) {
+			t.Fatalf("%s: %v", dsn, err)
+		}
 		if _, err := ParseDSN(dsn); err != nil && bytes.Contains([]byte(err.Error()), []byte("hunter2")) {
 			t.Fatalf("%s: %v", dsn, err)
 		}
