@@ -21,9 +21,11 @@ func (a *Assembler) event(ctx context.Context, ev binlog.Event) error {
 		if err := a.unfinished(); err != nil {
 			return err
 		}
-		err := a.begun(ev.Header)
+		if err := a.begun(ev.Header); err != nil {
+			return err
+		}
 		a.behindHeader(ev.Header)
-		return err
+		return nil
 	case binlog.HeartbeatEvent, binlog.HeartbeatV2Event:
 		return a.heartbeat(ctx, ev)
 	case binlog.GTIDEvent, binlog.AnonymousGTIDEvent, binlog.GTIDTaggedEvent, binlog.MariaGTIDEvent:
