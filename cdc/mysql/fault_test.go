@@ -208,7 +208,19 @@ func TestPurged(t *testing.T) {
 				t.Fatal("the server keeps its logs")
 			}
 		}
-		start(t, src, from).fails(t, "position_purged")
+		lost := &ledger{}
+		for range 2 { // the second time is the same gap
+			src = open(t, db, with(mode), func(_ *Config, e *cdc.Env) { e.Gaps = lost })
+			start(t, src, from).fails(t, "position_purged")
+		}
+		to, err := src.Initial(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if gaps := lost.list(t); len(gaps) != 1 || gaps[0].Cause != "position_purged" || gaps[0].From != from.Base || gaps[0].To != to ||
+			gaps[0].Time.IsZero() || gaps[0].Detail == "" {
+			t.Errorf("ledger: %+v", gaps)
+		}
 		// From the oldest log that is left it works.
 		if rows := readAll(t, open(t, db, with(mode))); len(rows) != 1 || !strings.Contains(rows[0].Text, "id=3") {
 			t.Errorf("rows %v", texts(rows))
