@@ -22,7 +22,7 @@ func (s *Source) Run(ctx context.Context, start cdc.Start, emit func(context.Con
 	if s.config.Mode == modeFile && from.File != "" {
 		from.GTIDs = nil
 	}
-	a := assemble.New(assemble.Options{Env: s.env, Filter: s.filter, Catalog: catalog{s}, Blocked: s.block,
+	a := assemble.New(assemble.Options{Env: s.env, Filter: s.filter, Catalog: catalog{s}, Blocked: s.block, PassOversize: s.config.OnLargeEvent == largeEventGap,
 		EventBytesMax: int(s.config.EventBytesMax), KeepGTIDs: s.config.Mode != modeFile, Emit: emit})
 	if err := a.Load(s.env.Schemas); err != nil {
 		return err
@@ -134,6 +134,12 @@ func (r *run) read(ctx context.Context, stream *replica.Stream) error {
 		if err != nil {
 			if r.s.wasPaused() {
 				return pausedFault(r.host)
+			}
+			if big, ok := errors.AsType[*replica.Oversize](err); ok {
+				if err := r.keep(r.a.Oversize(big.Head, big)); err != nil {
+					return err
+				}
+				continue
 			}
 			return r.host.dumpFault(err)
 		}

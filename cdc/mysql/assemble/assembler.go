@@ -40,6 +40,9 @@ type Options struct {
 	// KeepGTIDs says that positions carry sets of GTIDs; without it file and
 	// position decide, and GTIDs only name transactions.
 	KeepGTIDs bool
+	// PassOversize leaves out rows of followed tables in events beyond
+	// EventBytesMax, and puts them on record.
+	PassOversize bool
 	// Files says that File names the files; what the log says of its next one
 	// does not count.
 	Files bool

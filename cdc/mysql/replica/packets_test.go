@@ -103,6 +103,31 @@ func TestPacketsRefuse(t *testing.T) {
 	}
 }
 
+// TestPacketsPass: behind an event that was refused the next one is read.
+func TestPacketsPass(t *testing.T) {
+	for _, size := range []int{5 << 20, packetMax - 2, packetMax - 1, packetMax, 2*packetMax - 1, 3 * packetMax} {
+		seq, wire := byte(1), []byte(nil)
+		for _, n := range []int{30, size, 40} {
+			wire = append(wire, packet(&seq, event(n))...)
+		}
+		p := reader(iotest.HalfReader(bytes.NewReader(wire)), 4<<20)
+		if _, err := p.next(); err != nil {
+			t.Fatal(err)
+		}
+		_, err := p.next()
+		var o *Oversize
+		if !errors.As(err, &o) || o.Size != int64(size) || !bytes.Equal(o.Head, event(size)[:headBytes]) || !fault.HasCode(err, "event_too_large") {
+			t.Fatalf("event of %d: %v", size, err)
+		}
+		if got, err := p.next(); err != nil || !bytes.Equal(got, event(40)) {
+			t.Fatalf("behind an event of %d: %d bytes, %v", size, len(got), err)
+		}
+		if p.big != nil {
+			t.Errorf("event of %d: %d bytes are kept", size, cap(p.big))
+		}
+	}
+}
+
 func TestPacketsAllocateNothing(t *testing.T) {
 	seq, wire := byte(1), []byte(nil)
 	for range 3000 {
