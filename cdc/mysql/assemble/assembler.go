@@ -294,7 +294,10 @@ func (a *Assembler) emit(ctx context.Context) error {
 		LogBytes: a.logBytes,
 		LogPos:   a.at.position().Place(),
 		Recycle:  func() { a.pool.put(b) },
+
+		Definitions: a.defs.told,
 	}
+	a.defs.told = nil
 	if a.o.Blocked != nil && !(a.tx.open && a.tx.handed > 0) {
 		a.o.Blocked(true)
 		defer a.o.Blocked(false)
