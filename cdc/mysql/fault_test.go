@@ -269,15 +269,24 @@ func TestOtherServer(t *testing.T) {
 	start(t, open(t, maria), initial(t, open(t, one))).fails(t, "server_changed")
 }
 
+// TestServerIDInUse: that another reader has the same id ends Run; that the
+// network cut a connection does not, although the server may still feed it.
 func TestServerIDInUse(t *testing.T) {
-	db := testserver.MySQL(t)
-	prepare(t, db)
-	same := func(c *Config, e *cdc.Env) { c.ServerID, e.Pipeline = 4711, "same" }
-	first := start(t, open(t, db, same), initial(t, open(t, db)))
-	db.Exec(t, insert(1, 1))
-	first.awaitRows(t, 1)
-	start(t, open(t, db, same), initial(t, open(t, db)))
-	first.fails(t, "server_id_in_use")
+	testserver.Each(t, func(t *testing.T, db *testserver.DB) {
+		prepare(t, db)
+		way := testserver.NewProxy(t, db.Addr())
+		same := func(c *Config, e *cdc.Env) { c.ServerID, e.Pipeline = 4711, "same" }
+		first := start(t, open(t, db, same, hosts(way.Addr())), initial(t, open(t, db)))
+		db.Exec(t, insert(1, 1))
+		first.awaitRows(t, 1)
+		for i := range 3 {
+			way.Cut()
+			db.Exec(t, insert(2+i, 1))
+			first.awaitRows(t, 2+i)
+		}
+		start(t, open(t, db, same), initial(t, open(t, db)))
+		first.fails(t, "server_id_in_use")
+	})
 }
 
 func TestStatementFormat(t *testing.T) {
