@@ -2,9 +2,12 @@ package mysql
 
 import (
 	"context"
+	"fmt"
 
+	"github.com/cdcd-io/cdcd/cdc/mysql/assemble"
 	"github.com/cdcd-io/cdcd/cdc/mysql/gtid"
 	"github.com/cdcd-io/cdcd/cdc/mysql/position"
+	"github.com/cdcd-io/cdcd/cdc/mysql/replica"
 	"github.com/cdcd-io/cdcd/internal/fault"
 )
 
@@ -43,6 +46,38 @@ func (r *run) fits(ctx context.Context, v *server) error {
 	}
 	if other { // what was checked at the other server
 		return r.s.checkLog(ctx, v)
+	}
+	return r.sameLog(ctx, v, head)
+}
+
+// sameLog checks that the server has not begun its log anew since: GTIDs are
+// then given a second time. Without GTIDs the stream itself tells, because it
+// begins with the head of the file in which reading stopped.
+func (r *run) sameLog(ctx context.Context, v *server, head *position.Position) error {
+	from := r.start
+	if from.GTIDs == nil || from.Born == 0 || from.File == "" || from.Server == "" {
+		return nil
+	}
+	replaced := func(err error) error {
+		return fault.New(fault.Fatal, assemble.CodeReplaced, v.Addr, assemble.HintReplaced, "%w", err)
+	}
+	if c, err := position.Compare(head.File, 0, from.File, 0); err == nil && c < 0 {
+		return replaced(fmt.Errorf("reading stopped in %s, and the server's last log file is %s", from.File, head.File))
+	}
+	size, err := v.logSize(ctx, from.File)
+	if err != nil || size == 0 { // deleted in the meantime, which is well where all of it was read
+		return err
+	}
+	beside, err := r.s.dial(ctx, v.host)
+	if err != nil {
+		return err
+	}
+	born, err := replica.Born(ctx, beside.conn, from.File, r.s.dumpOptions())
+	switch {
+	case err != nil:
+		return v.dumpFault(err)
+	case born != from.Born:
+		return replaced(assemble.Replaced(from.File, born, from.Born))
 	}
 	return nil
 }

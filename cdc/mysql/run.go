@@ -99,18 +99,23 @@ func (r *run) run(ctx context.Context) error {
 	}
 	s.keep(keeps, r.start.Born)
 	r.a.Server(v.uuid)
-	stream, err := replica.Dump(ctx, v.conn, r.start, replica.DumpOptions{
-		ServerID: s.config.ServerID, Name: s.env.Pipeline, Heartbeat: s.config.HeartbeatInterval.Std(),
-		EventBytesMax: int(s.config.EventBytesMax),
-		Hooks: replica.Hooks{
-			Drained: func() error { return r.keep(r.a.Flush(ctx)) },
-			Limit:   func(n int) error { return r.keep(r.limit(ctx, n)) },
-			ReadMax: s.env.Limit.BytesBurst(),
-		}})
+	o := s.dumpOptions()
+	o.Hooks = replica.Hooks{
+		Drained: func() error { return r.keep(r.a.Flush(ctx)) },
+		Limit:   func(n int) error { return r.keep(r.limit(ctx, n)) },
+		ReadMax: s.env.Limit.BytesBurst(),
+	}
+	stream, err := replica.Dump(ctx, v.conn, r.start, o)
 	if err != nil {
 		return v.dumpFault(err)
 	}
 	return r.read(ctx, stream)
+}
+
+// dumpOptions are those of each dump, without hooks.
+func (s *Source) dumpOptions() replica.DumpOptions {
+	return replica.DumpOptions{ServerID: s.config.ServerID, Name: s.env.Pipeline, Heartbeat: s.config.HeartbeatInterval.Std(),
+		EventBytesMax: int(s.config.EventBytesMax)}
 }
 
 // read takes events until something ends it. The goroutine that waits for ctx

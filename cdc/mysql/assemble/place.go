@@ -1,6 +1,7 @@
 package assemble
 
 import (
+	"fmt"
 	"math"
 	"time"
 
@@ -134,6 +135,16 @@ func (l *place) start(h binlog.Header) uint64 {
 // read before, although its files have the same names.
 const CodeReplaced = "log_replaced"
 
+// HintReplaced is the way out of it.
+const HintReplaced = "find out who reset the log or restored the server; then begin anew: give the pipeline and its stream new names, " +
+	"and copy the followed tables' content"
+
+// Replaced says in a sentence that a file is not the one that was read.
+func Replaced(file string, born, before uint32) error {
+	clock := func(seconds uint32) string { return time.Unix(int64(seconds), 0).UTC().Format(time.RFC3339) }
+	return fmt.Errorf("the server began %s at %s; the file of that name in which reading stopped was begun at %s", file, clock(born), clock(before))
+}
+
 // begun takes note of when the file that is read was begun, which its format
 // description tells. A server whose log was reset (RESET BINARY LOGS AND GTIDS,
 // RESET MASTER), or that was restored from a backup, counts its files and its
@@ -143,18 +154,8 @@ func (a *Assembler) begun(h binlog.Header) error {
 	if a.o.Files {
 		return nil
 	}
-	replaced := func(format string, args ...any) error {
-		return a.fault(CodeReplaced, "find out who reset the log or restored the server; then begin anew: give the pipeline and its stream new names, "+
-			"and copy the followed tables' content", format, args...)
-	}
 	if l.boundBorn != 0 && l.file == l.boundFile && h.Timestamp != l.boundBorn {
-		return replaced("the server began %s at %s; the file of that name in which reading stopped was begun at %s",
-			l.file, clock(h.Timestamp), clock(l.boundBorn))
-	}
-	if l.boundBorn != 0 && l.set != nil {
-		if c, err := position.Compare(l.file, 0, l.boundFile, 0); err == nil && c < 0 {
-			return replaced("reading stopped in %s, and for the same GTIDs the server begins in %s: it has written its log anew", l.boundFile, l.file)
-		}
+		return a.fault(CodeReplaced, HintReplaced, "%w", Replaced(l.file, h.Timestamp, l.boundBorn))
 	}
 	l.born = h.Timestamp
 	if l.file == l.boundFile && l.boundBorn == 0 {
@@ -162,6 +163,3 @@ func (a *Assembler) begun(h binlog.Header) error {
 	}
 	return nil
 }
-
-// clock writes seconds since the Unix epoch for people.
-func clock(seconds uint32) string { return time.Unix(int64(seconds), 0).UTC().Format(time.RFC3339) }
