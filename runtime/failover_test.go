@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/cdcd-io/cdcd/internal/testserver"
 	"github.com/cdcd-io/cdcd/runtime"
 	"github.com/cdcd-io/cdcd/runtime/pipeline"
+	"github.com/cdcd-io/cdcd/runtime/telemetry"
 )
 
 func shopYAML(t *testing.T, hosts string, ns *testserver.NATSServer) string {
@@ -94,6 +96,43 @@ func TestFailover(t *testing.T) {
 				t.Errorf("%d cuts", way.Cuts())
 			}
 		})
+	}
+}
+
+// A pipeline whose servers lack what was delivered is not ready, and says why.
+func TestBehindIsNotReady(t *testing.T) {
+	a, b, ns := testserver.MySQL(t), testserver.MySQL(t), testserver.NATS(t)
+	b.Replicate(t, a)
+	a.Exec(t, "CREATE DATABASE shop", "CREATE TABLE shop.orders (id INT PRIMARY KEY, qty INT, email VARCHAR(100))")
+	b.CatchUp(t, a)
+	b.Exec(t, "STOP REPLICA SQL_THREAD")
+	way := testserver.NewProxy(t, a.Addr())
+	d, err := runtime.New(options(t, parse(t, shopYAML(t, way.Addr()+","+b.Addr(), ns))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- d.Run(ctx) }()
+	await := func(what string, ok func(telemetry.Status) bool) {
+		t.Helper()
+		for deadline := time.Now().Add(time.Minute); !ok(d.Status()[0]); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: %+v", what, d.Status()[0])
+			}
+		}
+	}
+	a.Exec(t, "INSERT INTO shop.orders VALUES (1, 1, 'a')")
+	await("a row", func(s telemetry.Status) bool { return s.RowsOut == 1 && s.Ready && s.Source.RetentionSeconds != nil })
+	way.Down(true)
+	await("source_behind", func(s telemetry.Status) bool {
+		return !s.Ready && s.Code == "source_behind" && s.Source.State == "source_behind" && strings.Contains(s.Reason, "lacks") && !s.Source.Connected
+	})
+	b.Exec(t, "START REPLICA SQL_THREAD")
+	await("the other server", func(s telemetry.Status) bool { return s.Ready && s.Source.Server == b.Addr() && s.Source.Connected })
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 

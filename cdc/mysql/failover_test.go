@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -251,6 +253,23 @@ func (l *ledger) list(t testing.TB) (gaps []cdc.Gap) {
 	return gaps
 }
 
+// TestLost: a gap is what every host says is gone.
+func TestLost(t *testing.T) {
+	purged := fault.New(fault.Environment, "position_purged", "", "", "x")
+	replaced := fault.New(fault.Fatal, "log_replaced", "", "", "x")
+	denied := fault.New(fault.Environment, "access_denied", "", "", "x")
+	for want, verdicts := range map[string][]error{"position_purged": {purged, errors.Join(purged, nil)}, "log_replaced": {purged, replaced}} {
+		if got := lost(verdicts...); got != want {
+			t.Errorf("%v: %q", verdicts, got)
+		}
+	}
+	for _, verdicts := range [][]error{{denied}, {purged, denied}, {denied, purged}, {errors.New("x")}, {}} {
+		if got := lost(verdicts...); got != "" {
+			t.Errorf("%v: %q", verdicts, got)
+		}
+	}
+}
+
 // TestTour: which host is asked next, and when there is none left.
 func TestTour(t *testing.T) {
 	now := time.Unix(0, 0)
@@ -287,4 +306,66 @@ func TestTour(t *testing.T) {
 			now = now.Add(time.Second)
 		}
 	}
+}
+
+// TestResetUnderneath resets the log while it is read, and writes it anew: the
+// rows that come then are other rows in old places, and none is handed out.
+func TestResetUnderneath(t *testing.T) {
+	modes(t, func(t *testing.T, db *testserver.DB, mode string) {
+		prepare(t, db)
+		src := open(t, db, with(mode))
+		s := start(t, src, initial(t, src))
+		for i := range 5 {
+			db.Exec(t, insert(1+10*i, 10))
+		}
+		inOrder(t, s.awaitRows(t, 50))
+		reset := "RESET BINARY LOGS AND GTIDS"
+		if db.Flavor == testserver.FlavorMariaDB {
+			reset = "RESET MASTER"
+		}
+		time.Sleep(1100 * time.Millisecond) // the log's clock has seconds
+		db.Exec(t, reset)
+		for i := range 20 {
+			_ = db.Try(insert(1000+100*i, 100))
+		}
+		select {
+		case <-s.done:
+		case <-time.After(30 * time.Second):
+			t.Fatalf("Run goes on: %+v", src.Status())
+		}
+		batches, err := s.snapshot()
+		t.Log(err)
+		if f := fault.Of(err); f.Code != "log_replaced" && f.Code != "source_behind" || f.Hint == "" {
+			t.Errorf("%v", err)
+		}
+		if n := len(cdctest.Rows(batches)); n != 50 {
+			t.Errorf("%d rows", n)
+		}
+	})
+}
+
+// TestBrokenLog: a log that the server itself can't read is asked for again,
+// and then Run ends with what the server says.
+func TestBrokenLog(t *testing.T) {
+	testserver.Each(t, func(t *testing.T, db *testserver.DB) {
+		prepare(t, db)
+		db.Exec(t, insert(1, 10), insert(11, 10), "FLUSH BINARY LOGS", insert(21, 10))
+		src := open(t, db)
+		from := initial(t, src)
+		file := filepath.Join(db.BinlogDir(), "binlog.000001")
+		info, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(file, info.Size()-150); err != nil { // inside the last transaction
+			t.Fatal(err)
+		}
+		s := start(t, src, from)
+		s.fails(t, "server_refused")
+		batches, err := s.snapshot()
+		inOrder(t, cdctest.Rows(batches))
+		if n := len(cdctest.Rows(batches)); n != 10 || src.Status().Reconnects > 3 {
+			t.Errorf("%d rows, %v; %+v", n, err, src.Status())
+		}
+	})
 }

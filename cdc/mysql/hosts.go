@@ -53,7 +53,8 @@ type step struct {
 	wait time.Duration
 	// state while waiting.
 	state cdc.State
-	end   error // not nil: nothing is left to try
+	end   error  // not nil: nothing is left to try
+	lost  string // with end: the code of what is lost for good
 }
 
 func newTour(hosts int, behindMax time.Duration, now func() time.Time) *tour {
@@ -97,7 +98,7 @@ func (t *tour) next(host int, worked bool, why error) step {
 		}
 	}
 	if refused == n && (!behind || n == 1 && t.now().Sub(t.behind) >= t.behindMax) {
-		s.end = errors.Join(t.verdicts...)
+		s.end, s.lost = errors.Join(t.verdicts...), lost(t.verdicts...)
 	}
 	return s
 }

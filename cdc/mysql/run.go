@@ -10,6 +10,7 @@ import (
 	"github.com/cdcd-io/cdcd/cdc/mysql/position"
 	"github.com/cdcd-io/cdcd/cdc/mysql/replica"
 	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/sdk"
 )
 
 // Run reads until ctx ends or something is wrong that neither a new connection
@@ -40,6 +41,7 @@ func (s *Source) Run(ctx context.Context, start cdc.Start, emit func(context.Con
 		s.setState(cdc.StateStopped, err.Error())
 	}()
 	t := newTour(len(s.hosts), s.behindMax, s.env.Now)
+	var refusedAt sdk.Position
 	for {
 		at := s.current()
 		r := &run{s: s, a: a, start: from, host: s.hosts[at]}
@@ -48,11 +50,16 @@ func (s *Source) Run(ctx context.Context, start cdc.Start, emit func(context.Con
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case r.stop != nil:
-			return s.end(ctx, a, r.stop)
+			return s.end(ctx, a, lost(r.stop), r.stop)
+		}
+		if here := a.Position().Encode(); fault.HasCode(err, "server_refused") && here != refusedAt {
+			// Whatever it is, such as a log that was reset under our eyes: looking again
+			// gives a better answer, or the same one.
+			refusedAt, err = here, r.host.lost(err)
 		}
 		next := t.next(at, r.events > eventsOpening, err)
 		if next.end != nil {
-			return s.end(ctx, a, next.end)
+			return s.end(ctx, a, next.lost, next.end)
 		}
 		if err := s.wait(ctx, next, err); err != nil {
 			return err
@@ -62,8 +69,8 @@ func (s *Source) Run(ctx context.Context, start cdc.Start, emit func(context.Con
 }
 
 // end puts what is lost into the ledger and hands out what is whole.
-func (s *Source) end(ctx context.Context, a *assemble.Assembler, why error) error {
-	if err := s.recordGap(ctx, a.Position(), why); err != nil {
+func (s *Source) end(ctx context.Context, a *assemble.Assembler, gap string, why error) error {
+	if err := s.recordGap(ctx, a.Position(), gap, why); err != nil {
 		why = errors.Join(why, err)
 	}
 	return a.Fail(ctx, why)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cdcd-io/cdcd/cdc"
+	"github.com/cdcd-io/cdcd/cdc/mysql/assemble"
 	"github.com/cdcd-io/cdcd/cdc/mysql/position"
 	"github.com/cdcd-io/cdcd/cdc/mysql/replica"
 	"github.com/cdcd-io/cdcd/internal/fault"
@@ -150,14 +151,26 @@ func (s *Source) warnRetention() {
 	}
 }
 
+// lost returns the code by which an error says that log is gone for good, "" if
+// it does not. Of a list, each host must say so: otherwise one may yet have it.
+func lost(verdicts ...error) (code string) {
+	for _, v := range verdicts {
+		switch code = fault.Of(v).Code; code {
+		case "position_purged", assemble.CodeReplaced:
+		default:
+			return ""
+		}
+	}
+	return code
+}
+
 // recordGap puts a lost part of the log into the ledger: from the position to
 // the oldest one that the server still has.
-func (s *Source) recordGap(ctx context.Context, from *position.Position, why error) error {
-	f := fault.Of(why)
-	if s.env.Gaps == nil || f.Code != "position_purged" && f.Code != "log_replaced" {
+func (s *Source) recordGap(ctx context.Context, from *position.Position, code string, why error) error {
+	if s.env.Gaps == nil || code == "" {
 		return nil
 	}
-	g := cdc.Gap{Cause: f.Code, From: from.Encode(), Place: from.Place(), Detail: why.Error(), Time: s.env.Now()}
+	g := cdc.Gap{Cause: code, From: from.Encode(), Place: from.Place(), Detail: why.Error(), Time: s.env.Now()}
 	if v, err := s.open(ctx); err == nil {
 		if to, err := v.earliest(ctx); err == nil { // otherwise the end is not known, and the record says so
 			g.To = to.Encode()
