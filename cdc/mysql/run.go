@@ -24,6 +24,7 @@ func (s *Source) Run(ctx context.Context, start cdc.Start, emit func(context.Con
 		from.GTIDs = nil
 	}
 	a := assemble.New(assemble.Options{Env: s.env, Filter: s.filter, Catalog: catalog{s}, Blocked: s.block, PassOversize: s.config.OnLargeEvent == largeEventGap,
+		Log: again{s}, HeldBytesMax: s.held,
 		EventBytesMax: int(s.config.EventBytesMax), KeepGTIDs: s.config.Mode != modeFile, Emit: emit})
 	if err := a.Load(s.env.Schemas); err != nil {
 		return err
@@ -165,9 +166,9 @@ func (r *run) read(ctx context.Context, stream *replica.Stream) error {
 }
 
 // keep remembers an error that is not the connection's. A catalog that can't be
-// reached is.
+// reached is, and so is a second reading that breaks off.
 func (r *run) keep(err error) error {
-	if err != nil && !fault.HasCode(err, "server_unreachable") {
+	if err != nil && !fault.HasCode(err, "server_unreachable") && !fault.HasCode(err, "connection_lost") {
 		r.stop = err
 	}
 	return err

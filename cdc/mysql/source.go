@@ -23,6 +23,7 @@ type Source struct {
 	hosts  []host // of the list, in its order
 	env    cdc.Env
 	filter *tables.Filter
+	held   int // bytes of prepared transactions in memory; 0 takes the default
 
 	behindMax, pauseMax time.Duration // see the constants
 

@@ -29,8 +29,13 @@ func (a *Assembler) Oversize(head []byte, why error) error {
 	if err != nil {
 		return a.located(err)
 	}
+	if followed, known := a.xa.followed[id]; a.tx.xa && known && !followed {
+		return nil
+	}
 	t := a.tables.maps[a.parser.Table(id)]
 	switch {
+	case a.tx.xa:
+		return a.located(why) // whether its rows count is not known yet
 	case t != nil && t.plan == nil:
 		return nil
 	case t == nil || !a.o.PassOversize:
