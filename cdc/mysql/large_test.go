@@ -117,6 +117,9 @@ func (l *largeReader) read(src *Source, until uint64, each func()) {
 func TestLargeTransaction(t *testing.T) {
 	n, width := largeSize()
 	modes(t, func(t *testing.T, db *testserver.DB, mode string) {
+		if gtids := strings.HasSuffix(t.Name(), "/gtid"); n < 1_000_000 && gtids == (db.Flavor == testserver.FlavorMariaDB) {
+			return // one mode of each server is enough for the short form
+		}
 		db.Exec(t, "SET GLOBAL max_binlog_size=1073741824")
 		fill(t, db, n, width)
 		b := budget.New(largeBudget)

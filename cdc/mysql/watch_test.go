@@ -63,6 +63,9 @@ func TestRetention(t *testing.T) {
 			t.Errorf("a warning without need: %s", log)
 		}
 		db.Pause() // no heartbeats: time goes by and nothing is read
+		for last := time.Time{}; src.Status().LastEvent != last; time.Sleep(time.Second) {
+			last = src.Status().LastEvent // what was under way has come
+		}
 		mu.Lock()
 		ahead = 800 * time.Second
 		mu.Unlock()
