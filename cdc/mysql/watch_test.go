@@ -63,7 +63,7 @@ func TestRetention(t *testing.T) {
 			t.Errorf("a warning without need: %s", log)
 		}
 		db.Pause() // no heartbeats: time goes by and nothing is read
-		for last := time.Time{}; src.Status().LastEvent != last; time.Sleep(time.Second) {
+		for last := (time.Time{}); src.Status().LastEvent != last; time.Sleep(time.Second) {
 			last = src.Status().LastEvent // what was under way has come
 		}
 		mu.Lock()
