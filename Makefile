@@ -18,6 +18,7 @@ CONNECTORS := $(sort $(patsubst %/,%,$(dir $(wildcard connectors-wasm/*/*.go))))
 .DEFAULT_GOAL := help
 .PHONY: help build connectors demo servers test test-short workload bench bench-packages torture fuzz lint clean
 .PHONY: help build connectors demo servers test test-short bench bench-decode bench-packages torture fuzz lint clean
+.PHONY: help build connectors demo servers test test-short test-large bench bench-packages torture fuzz lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +45,9 @@ test: servers connectors lint ## run all tests against real servers, many with t
 
 test-short: connectors ## run the tests that start no servers
 	go test -short -p 2 ./...
+
+test-large: servers ## read transactions beyond 4 GiB of both servers (20 GB of disk, a quarter of an hour)
+	CDCD_TEST_LARGE=1 go test ./cdc/mysql -run TestLargeTransaction -v -timeout 2h
 
 bench: build ## weigh cdcd against a hand-written loop; the last line is JSON (ROWS=n RUNS=n)
 	@go run ./bench -cdcd "$(CURDIR)/bin/cdcd" -rows $(ROWS) -runs $(RUNS)

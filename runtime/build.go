@@ -80,7 +80,7 @@ func (b *builder) source(c config.Pipeline, spec *pipeline.Spec) (cdc.Source, er
 		return nil, unknownKind("source", c.Source.Kind)
 	}
 	return kinds[i].Open(c.Source.Value, cdc.Env{Pipeline: c.Name, Log: b.d.log.With("pipeline", c.Name), Share: spec.Share,
-		Schemas: spec.State.Schemas(), Now: b.d.o.Now})
+		Schemas: spec.State.Schemas(), Gaps: spec.State.Gaps(), Now: b.d.o.Now})
 }
 
 func (b *builder) sink(c config.Pipeline, fingerprint string) (sink.Sink, error) {

@@ -1,6 +1,8 @@
 package runtime
 
 import (
+	"time"
+
 	"github.com/cdcd-io/cdcd/cdc"
 	"github.com/cdcd-io/cdcd/runtime/pipeline"
 	"github.com/cdcd-io/cdcd/runtime/telemetry"
@@ -46,6 +48,9 @@ func (j *job) status() telemetry.Status {
 		t.Code = s.Fault.Code
 	}
 	t.Ready = s.State == pipeline.StateStreaming || s.State == pipeline.StatePaused || s.State == pipeline.StateEnded
+	if s.State == pipeline.StateStreaming && s.Source.State == cdc.StateBehind {
+		t.Ready, t.Reason, t.Code = false, s.Source.Reason, string(cdc.StateBehind)
+	}
 	t.RowsIn, t.RowsOut, t.RowsDropped, t.RowsSkipped = s.RowsIn, s.RowsOut, s.RowsDropped, s.RowsSkipped
 	t.DeadLetters, t.Restarts = s.RowsDead, s.Restarts
 	t.LagSeconds, t.CheckpointAt = s.Lag.Seconds(), s.Checkpoint
@@ -54,6 +59,15 @@ func (j *job) status() telemetry.Status {
 	t.GuestBytes, t.BudgetBytes = s.GuestBytes, s.BudgetBytes
 	if len(s.Receipts) > 0 {
 		t.Receipts = s.Receipts
+	}
+	for _, g := range s.Gaps {
+		t.Gaps = append(t.Gaps, telemetry.Gap{Cause: g.Cause, From: string(g.From), To: string(g.To), Place: g.Place, Tx: g.Tx,
+			Tables: g.Tables, Detail: g.Detail, Time: g.Time})
+	}
+	t.Source.State, t.Source.Reason, t.Source.Server = string(s.Source.State), s.Source.Reason, s.Source.Server
+	if until := s.Source.Retained; !until.IsZero() {
+		left := time.Until(until).Seconds()
+		t.Source.RetentionSeconds = &left
 	}
 	t.Source.Connected = s.Source.State == cdc.StateStreaming
 	t.Source.Position, t.Source.Rows, t.Source.Bytes = s.Source.LogPos, s.Source.RowsRead, s.Source.BytesRead

@@ -14,6 +14,7 @@ const (
 	kindCheckpoint byte = 'c'
 	kindDeadLetter byte = 'd'
 	kindSteps      byte = 'f'
+	kindGap        byte = 'g'
 	kindValue      byte = 'k'
 	kindSchema     byte = 's'
 )
@@ -84,6 +85,9 @@ func cutDeadLetter(rest []byte) (step, tx string, row uint64, err error) {
 	}
 	return step, tx, binary.BigEndian.Uint64(rest), nil
 }
+
+// gapKey names a gap.
+func gapKey(pipeline, key string) []byte { return append(pipelineKey(pipeline, kindGap), key...) }
 
 // valueKey names a connector's own value.
 func valueKey(pipeline, step string, key []byte) []byte {

@@ -21,6 +21,7 @@ type Pipeline struct {
 	mu      sync.Mutex
 	schemas uint64 // number of the next definition
 	dead    int    // dead letters kept
+	gaps    [][]byte
 }
 
 // Checkpoint is how far a pipeline has come: what the sink confirmed.
@@ -89,6 +90,9 @@ func (s *Store) Pipeline(name string) (*Pipeline, error) {
 }
 
 func (p *Pipeline) count() error {
+	if err := p.loadGaps(); err != nil {
+		return err
+	}
 	prefix := pipelineKey(p.name, kindSchema)
 	err := p.s.each(prefix, func(key, _ []byte) error {
 		if len(key) != len(prefix)+8 {

@@ -20,33 +20,33 @@ type catalog struct{ s *Source }
 // Table implements assemble.Catalog: the definition is read first, the log's end
 // after it.
 func (c catalog) Table(ctx context.Context, n tables.Name) (t *schema.Table, read *position.Position, err error) {
-	v, err := c.s.open(ctx)
+	v, err := c.s.dial(ctx, c.s.hosts[c.s.current()])
 	if err != nil {
 		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, v.conn.Close()) }()
 	if t, err = v.table(ctx, n); err != nil {
-		return nil, nil, c.s.sqlFault(err)
+		return nil, nil, v.sqlFault(err)
 	}
 	if read, err = v.head(ctx); err != nil {
-		return nil, nil, c.s.sqlFault(err)
+		return nil, nil, v.sqlFault(err)
 	}
 	return t, read, nil
 }
 
 // Charset implements assemble.Catalog.
 func (c catalog) Charset(ctx context.Context, db string) (charset string, read *position.Position, err error) {
-	v, err := c.s.open(ctx)
+	v, err := c.s.dial(ctx, c.s.hosts[c.s.current()])
 	if err != nil {
 		return "", nil, err
 	}
 	defer func() { err = errors.Join(err, v.conn.Close()) }()
 	rows, err := v.conn.Query(ctx, "SELECT DEFAULT_CHARACTER_SET_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = "+replica.Quote(db))
 	if err != nil {
-		return "", nil, c.s.sqlFault(err)
+		return "", nil, v.sqlFault(err)
 	}
 	if read, err = v.head(ctx); err != nil {
-		return "", nil, c.s.sqlFault(err)
+		return "", nil, v.sqlFault(err)
 	}
 	if len(rows) == 1 {
 		charset = schema.CharsetName(rows[0][0])

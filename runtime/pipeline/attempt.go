@@ -127,7 +127,7 @@ func (a *attempt) claim(ctx context.Context) (done bool, err error) {
 			return false, err
 		}
 	}
-	a.start = cdc.Start{Base: anchor.Base, Tx: anchor.At.Tx}
+	a.start = cdc.Start{Base: anchor.Base, Tx: anchor.At.Tx, Rows: anchor.At.Row}
 	a.render = newRenderer(&p.spec, anchor)
 	a.end, a.named = anchor.Base, anchor.Base
 	a.done = last

@@ -18,14 +18,15 @@ var update = flag.Bool("update", false, "write the golden file")
 
 func TestMetrics(t *testing.T) {
 	now := time.Unix(1000, 0)
+	left := 7200.0
 	status := []Status{
 		{
 			Pipeline: "shop", State: "streaming", Since: now.Add(-5 * time.Second), Ready: true,
-			Source: Source{Kind: "mysql", Connected: true, Rows: 10, Bytes: 2048, Transactions: 4, Reconnects: 1},
+			Source: Source{Kind: "mysql", Connected: true, Rows: 10, Bytes: 2048, Transactions: 4, Reconnects: 1, RetentionSeconds: &left},
 			Sink:   Sink{Kind: "jetstream", Messages: 6, Bytes: 600}, RowsIn: 10, RowsOut: 6, RowsDropped: 2, RowsSkipped: 1, DeadLetters: 1,
 			LagSeconds: 0.25, Delivery: Delivery{Batches: 4, Sum: 0.02, Last: 0.004, P50: 0.003, P99: 0.01}, CheckpointAt: now.Add(-time.Second), GuestBytes: 65536, BudgetBytes: 4096, Restarts: 2,
 		},
-		{Pipeline: "new", State: "halted", Since: now},
+		{Pipeline: "new", State: "halted", Since: now, Gaps: []Gap{{Cause: "position_purged"}}},
 	}
 	r := prometheus.NewRegistry()
 	r.MustRegister(newCollector(States{"streaming", "halted"}, func() []Status { return status }, func() time.Time { return now }))

@@ -19,9 +19,14 @@ func (a *Assembler) event(ctx context.Context, ev binlog.Event) error {
 		return a.rotate(ctx, ev)
 	case binlog.FormatDescriptionEvent:
 		a.tables.forgetMaps()
-		err := a.unfinished()
+		if err := a.unfinished(); err != nil {
+			return err
+		}
+		if err := a.begun(ev.Header); err != nil {
+			return err
+		}
 		a.behindHeader(ev.Header)
-		return err
+		return nil
 	case binlog.HeartbeatEvent, binlog.HeartbeatV2Event:
 		return a.heartbeat(ctx, ev)
 	case binlog.GTIDEvent, binlog.AnonymousGTIDEvent, binlog.GTIDTaggedEvent, binlog.MariaGTIDEvent:
@@ -152,6 +157,7 @@ func (a *Assembler) heartbeat(ctx context.Context, ev binlog.Event) error {
 	if err != nil {
 		return err
 	}
+	a.stats.idle(a.o.Env.Now())
 	if a.until != "" && a.at.set == nil {
 		return a.behind("the log ends here")
 	}

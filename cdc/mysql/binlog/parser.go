@@ -198,6 +198,10 @@ func (p *Parser) Table(id uint64) *TableMap {
 	return nil
 }
 
+// TableID reads the id of the table that a rows event is about; its first bytes
+// are enough. Fault: binlog_corrupt.
+func (p *Parser) TableID(ev Event) (uint64, error) { return p.tableID(ev) }
+
 // tableID reads the id that a TABLE_MAP's or a rows event's body begins with.
 func (p *Parser) tableID(ev Event) (uint64, error) {
 	if n := p.format.postHeader(ev.Type); n == 6 && len(ev.Body) >= 4 {
