@@ -16,9 +16,7 @@ STATEMENTS ?= 50000
 CONNECTORS := $(sort $(patsubst %/,%,$(dir $(wildcard connectors-wasm/*/*.go))))
 
 .DEFAULT_GOAL := help
-.PHONY: help build connectors demo servers test test-short workload bench bench-packages torture fuzz lint clean
-.PHONY: help build connectors demo servers test test-short bench bench-decode bench-packages torture fuzz lint clean
-.PHONY: help build connectors demo servers test test-short test-large bench bench-packages torture fuzz lint clean
+.PHONY: help build connectors demo servers test test-short workload bench bench-packages torture fuzz lint clean bench-decode test-large
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -70,7 +70,7 @@ func (g again) Files(ctx context.Context) (files []string, err error) {
 		return nil, err
 	}
 	files, err = v.logs(ctx)
-	return files, errors.Join(g.s.sqlFault(err), v.conn.Close())
+	return files, errors.Join(v.sqlFault(err), v.conn.Close())
 }
 
 // reread returns where to read from so as to meet the transaction.
