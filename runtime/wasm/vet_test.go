@@ -13,8 +13,17 @@ func FuzzVet(f *testing.F) {
 	f.Add(passAll().bytes())
 	f.Add(forged{imports: [][2]string{{wasiModule, "fd_write"}}, start: []byte{0}}.bytes())
 	f.Add([]byte("\x00asm\x01\x00\x00\x00\x02\x05\xff\xff\xff\xff\x0f"))
+	for _, c := range decodeBombs() {
+		if len(c.module) < 1<<16 {
+			f.Add(c.module)
+		}
+	}
 	f.Fuzz(func(t *testing.T, module []byte) {
+		at := heapBytes()
 		v, err := vet(module)
+		if took := heapBytes() - at; took > vetBytesMax+vetBytesEach*uint64(len(module)) {
+			t.Fatalf("%d bytes allocated for a module of %d", took, len(module))
+		}
 		if err != nil {
 			if f := fault.Of(err); f.Code == "unexpected" || f.Hint == "" {
 				t.Fatal(err)
