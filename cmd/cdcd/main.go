@@ -8,6 +8,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/runtime/wasm"
 )
 
 // version is set by the linker: -ldflags "-X main.version=v1.2.3".
@@ -18,6 +19,7 @@ type cli struct {
 	JSON bool `name:"json" help:"Print JSON: one object or one line each."`
 
 	Demo      demoCmd      `cmd:"" help:"Show cdcd at work: no database, no broker, no configuration."`
+	Doctor    doctorCmd    `cmd:"" help:"Look at databases and brokers: what is wrong, and the statement that mends it."`
 	Run       runCmd       `cmd:"" help:"Run a configuration in the foreground."`
 	Validate  validateCmd  `cmd:"" help:"Check configurations, offline, and print all findings."`
 	Schema    schemaCmd    `cmd:"" help:"Print the JSON Schema of a configuration, for editors."`
@@ -33,6 +35,9 @@ func main() { os.Exit(execute(os.Args[1:])) }
 func execute(args []string) int {
 	if len(args) == 0 {
 		args = []string{"--help"}
+	}
+	if args[0] == wasm.CompileVerb { // cdcd calls itself, and is in a hurry
+		return wasm.ServeCompile(context.Background(), args[1:])
 	}
 	var c cli
 	out := newConsole(os.Stdout, os.Stderr)

@@ -221,7 +221,7 @@ func TestLoadRefusesWhatItCannotMeter(t *testing.T) {
 // Code is kept under the digest of what was compiled, metering included.
 func TestCacheIsOfMeteredCode(t *testing.T) {
 	dir := t.TempDir()
-	h, err := NewHost(Options{CacheDir: dir})
+	h, err := NewHost(Options{Compile: CompileHere, CacheDir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +230,7 @@ func TestCacheIsOfMeteredCode(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, m.Digest())); err == nil {
 		t.Error("code is kept under the digest of the module that was not metered")
 	}
-	if list, _ := os.ReadDir(dir); len(list) != 1 {
+	if list, _ := filepath.Glob(filepath.Join(dir, "*.code")); len(list) != 1 {
 		t.Errorf("%d entries", len(list))
 	}
 }
