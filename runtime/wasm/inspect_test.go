@@ -34,7 +34,7 @@ func TestInspectEstimates(t *testing.T) {
 	if t.Logf("%d bytes inspected in %v", len(module), best); best > 50*time.Millisecond {
 		t.Errorf("inspecting took %v", best)
 	}
-	h, err := NewHost(Options{CacheDir: filepath.Join(t.TempDir(), "cache")})
+	h, err := NewHost(Options{Compile: CompileHere, CacheDir: filepath.Join(t.TempDir(), "cache")})
 	if err != nil {
 		t.Fatal(err)
 	}
