@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/cdcd-io/cdcd/runtime/config"
 	"github.com/cdcd-io/cdcd/sdk"
 	"github.com/cdcd-io/cdcd/sdk/manifest"
 )
@@ -64,6 +65,40 @@ func TestInspectPrints(t *testing.T) {
 		}
 		if diff := cmp.Diff(string(want), got.String()); diff != "" {
 			t.Errorf("-want +got; if it is meant: go test ./cmd/cdcd -run TestInspectPrints -update\n%s", diff)
+		}
+	}
+}
+
+// A configuration is checked against what its modules import, offline.
+func TestValidateChecksModules(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tiny.wasm")
+	step := func(allow ...string) config.Step {
+		return config.Step{Wasm: config.Module{Ref: file, File: file}, Allow: allow}
+	}
+	cut := func(module []byte) []byte { return module[:len(module)/2] }
+	for _, tt := range []struct {
+		name   string
+		module []byte
+		step   config.Step
+		want   string
+	}{
+		{"good", tiny(t, `"log"`), step("log"), ""},
+		{"not granted", tiny(t, `"log"`), step(), "capability_not_granted"},
+		{"not declared", tiny(t, ""), step("log"), "capability_not_declared"},
+		{"cut short", cut(tiny(t, `"log"`)), step("log"), "module_refused"},
+	} {
+		if err := os.WriteFile(file, tt.module, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, f := range checkStep(tt.step) {
+			got += f.Code
+			if f.Hint == "" || f.Path == "" {
+				t.Errorf("%s: %v has no hint or no path", tt.name, f)
+			}
+		}
+		if got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
 }

@@ -41,10 +41,10 @@ func compileCrimes() []crime {
 		refused("body", "bytes in a function", own(1, again(100_000, func(int) ops { return addTo(0, 1) }))),
 		refused("elements", "elements", evil{table: 1 << 16}.withElements(1<<18)),
 		refused("work of all functions", "the module takes more", evil{locals: 400, more: slicesOf(40, loops(180, 400))}),
-		{name: "compile/as much as is allowed", cost: cost{CPU: 30 * time.Second, Time: 40 * time.Second, Memory: 300 << 20}, commit: func(s *scene) error {
+		{name: "compile/as much as is allowed", cost: cost{CPU: 20 * time.Second, Time: 90 * time.Second, Memory: 96 << 20}, commit: func(s *scene) error {
 			return s.runWith(evil{locals: 400, more: slicesOf(18, loops(180, 400))}, InstanceConfig{Time: time.Minute})
 		}},
-		{name: "compile/straight code as long as is allowed", cost: cost{CPU: 15 * time.Second, Time: 20 * time.Second, Memory: 300 << 20}, commit: func(s *scene) error {
+		{name: "compile/straight code as long as is allowed", cost: cost{CPU: 10 * time.Second, Time: 60 * time.Second, Memory: 96 << 20}, commit: func(s *scene) error {
 			c := do(again(70_000, func(int) ops { return addTo(0, 1) }))
 			return s.runWith(evil{locals: 1, more: slicesOf(14, c)}, InstanceConfig{Time: time.Minute})
 		}},

@@ -160,14 +160,14 @@ func (s *scene) load(module []byte) (*Module, error) {
 
 // start loads a guest and makes an instance, for the length of the scene.
 func (s *scene) start(g evil, c InstanceConfig) (*Instance, error) {
-	m, err := s.load(stamp(s.T, g.bytes(), "evil", "log"))
+	c.Capabilities = g.grants()
+	m, err := s.load(stamp(s.T, g.bytes(), "evil", c.Capabilities...))
 	if err != nil {
 		return nil, err
 	}
 	if c.Time == 0 {
 		c.Time = sceneTime
 	}
-	c.Capabilities = []string{"log"}
 	i, err := m.Instantiate(s.Context(), c)
 	if err == nil {
 		s.open = append(s.open, func() { s.close(i) })
