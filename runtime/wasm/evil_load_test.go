@@ -15,7 +15,7 @@ import (
 func decodeCrimes() []crime {
 	var all []crime
 	for _, b := range decodeBombs() {
-		most := cost{CPU: 300 * time.Millisecond, Time: time.Second, Memory: 16<<20 + int64(len(b.module))}
+		most := cost{CPU: 300 * time.Millisecond, Time: 10 * time.Second, Memory: 16<<20 + int64(len(b.module))}
 		all = append(all, crime{name: "decode/" + b.name, want: b.want, cost: most, commit: func(s *scene) error {
 			_, err := s.load(b.module)
 			return s.said(err, b.says)

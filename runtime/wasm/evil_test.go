@@ -39,7 +39,9 @@ type cost struct {
 }
 
 // Most crimes are over at once, or end by the time limit of the scene's jobs.
-var costDefault = cost{CPU: 1500 * time.Millisecond, Time: 4 * time.Second, Memory: 40 << 20}
+// Processor time and memory are the crime's own; how long it takes is the machine's
+// matter too, and bounds what waits.
+var costDefault = cost{CPU: 1500 * time.Millisecond, Time: 20 * time.Second, Memory: 40 << 20}
 
 func (c cost) or(d cost) cost {
 	if c.CPU == 0 {
