@@ -12,21 +12,42 @@ import (
 
 	"github.com/cdcd-io/cdcd/internal/fault"
 	"github.com/cdcd-io/cdcd/runtime/config"
+	"github.com/cdcd-io/cdcd/runtime/wasm"
 	"github.com/cdcd-io/cdcd/sdk"
 )
 
-// checkStep looks into a step's module without compiling or running it, and
-// checks `with` by the schema in its manifest.
+// checkStep vets a step's module without compiling or running it, checks that the
+// step allows what it imports, and checks `with` by the schema in its manifest.
 func checkStep(s config.Step) []*fault.Fault {
 	module, err := readModule(s.Wasm)
 	if err != nil {
 		return []*fault.Fault{at("wasm", fault.Of(err))}
 	}
-	c, err := inspect(s.Wasm.Ref, module)
+	x, err := wasm.Inspect(module)
 	if err != nil {
 		return []*fault.Fault{at("wasm", fault.Of(err))}
 	}
-	return checkWith(c.Manifest, s.With)
+	return append(checkGrants(x, s.Allow), checkWith(x.Manifest, s.With)...)
+}
+
+// checkGrants returns a fault for each capability that the module imports and
+// can't have.
+func checkGrants(x *wasm.Inspection, allow []string) []*fault.Fault {
+	var faults []*fault.Fault
+	seen := map[string]bool{}
+	for _, im := range x.Imports {
+		switch {
+		case im.Grant == "" || seen[im.Grant]:
+		case !im.Declared:
+			faults = append(faults, fault.New(fault.Config, "capability_not_declared", "wasm", "list the capability in the connector's manifest.json and stamp it anew",
+				"the connector %s imports the capability %q, which its manifest does not list", x.Name, im.Grant))
+		case !slices.Contains(allow, im.Grant):
+			faults = append(faults, fault.New(fault.Config, "capability_not_granted", "allow", "add the capability to the step: allow: ["+im.Grant+"]",
+				"the connector %s needs the capability %q, which the step does not grant", x.Name, im.Grant))
+		}
+		seen[im.Grant] = true
+	}
+	return faults
 }
 
 func at(path string, f *fault.Fault) *fault.Fault {

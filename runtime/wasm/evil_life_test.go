@@ -39,7 +39,7 @@ func trapCrimes() []crime {
 		crime{name: "trap/the host's own name", want: "module_import_denied", commit: func(s *scene) error {
 			return s.run(evil{imports: []guestImport{{meter.HostModule, meter.HostFunc, tNone}}})
 		}},
-		crime{name: "trap/a thousand starts", cost: cost{CPU: 4 * time.Second, Time: 8 * time.Second}, commit: func(s *scene) error {
+		crime{name: "trap/a thousand starts", cost: cost{CPU: 4 * time.Second, Time: 30 * time.Second}, commit: func(s *scene) error {
 			m, err := s.load(stamp(s.T, first(fnStart, trap, nil).bytes(), "evil"))
 			if err != nil {
 				return err

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/metrics"
 	"slices"
 	"strings"
 	"testing"
@@ -234,27 +235,54 @@ func TestCacheIsOfMeteredCode(t *testing.T) {
 	}
 }
 
+// heapBytes is what has ever been allocated.
+func heapBytes() uint64 {
+	s := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(s)
+	return s[0].Value.Uint64()
+}
+
+// What a module of so many bytes may make each of us allocate: the meter a few
+// times its size, the engine's decoder and compiler a page for each byte.
+const (
+	vetBytesMax, vetBytesEach         = 2 << 20, 64
+	compileBytesMax, compileBytesEach = 64 << 20, 4096
+)
+
 // What vet and the meter let through is valid metered if it is valid as it is,
-// and invalid if it is not.
+// and invalid if it is not. Neither they nor the engine allocate more than goes
+// with its size.
 func FuzzMeter(f *testing.F) {
 	f.Add(passAll().bytes())
 	f.Add(forged{imports: [][2]string{{wasiModule, "fd_write"}}, start: []byte{0}}.bytes())
+	f.Add(evil{table: 8, starts: true}.bytes())
+	f.Add(bare(3, loops(4, 3)))
 	for _, code := range spin {
 		f.Add(forged{buf: 65536, transform: code}.bytes())
 	}
 	f.Fuzz(func(t *testing.T, module []byte) {
-		if _, err := vet(module); err != nil {
+		at := heapBytes()
+		v, err := vet(module)
+		if err != nil {
 			return
 		}
-		metered, err := meter.Rewrite(module, smallPolicy.bodies)
+		metered, err := meter.Rewrite(module, policyOf(&v.survey).bodies)
+		if took := heapBytes() - at; took > vetBytesMax+vetBytesEach*uint64(len(module)) {
+			t.Fatalf("%d bytes allocated for a module of %d", took, len(module))
+		}
 		if err != nil {
 			if f := fault.Of(err); f.Code == "unexpected" || f.Hint == "" {
 				t.Fatal(err)
 			}
 			return
 		}
-		if before, after := valid(t, withoutCustom(module)), valid(t, metered); before != after {
+		at = heapBytes()
+		before, after := valid(t, withoutCustom(module)), valid(t, metered)
+		if before != after {
 			t.Fatalf("valid before: %v, after: %v", before, after)
+		}
+		if took := heapBytes() - at; took > compileBytesMax+compileBytesEach*uint64(len(module)) {
+			t.Fatalf("the engine allocated %d bytes for a module of %d", took, len(module))
 		}
 	})
 }
