@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/runtime/wasm/meter"
 	"github.com/cdcd-io/cdcd/sdk"
 )
 
@@ -9,7 +10,8 @@ import (
 type export uint8
 
 const (
-	exportInitialize export = iota
+	exportStart export = iota // what the module's start section named
+	exportInitialize
 	exportABI
 	exportBuf
 	exportInit
@@ -34,6 +36,7 @@ const (
 )
 
 var exports = [exportsEnd]exportSpec{
+	exportStart:      {meter.StartFunc, 0, 0, false},
 	exportInitialize: {"_initialize", 0, 0, false},
 	exportABI:        {sdk.ExportABI, 0, 0, true},
 	exportBuf:        {sdk.ExportBuf, 2, typeI32, true},

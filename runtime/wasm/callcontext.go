@@ -27,6 +27,7 @@ var (
 type callContext struct {
 	inst     *Instance
 	parent   context.Context // of the call in hand
+	began    time.Time
 	deadline time.Time
 	stopped  atomic.Bool // the instance closes; set from any goroutine
 
@@ -50,7 +51,8 @@ func (c *callContext) begin(ctx context.Context, limit time.Duration, fuel int64
 	case ctx.Err() != nil:
 		return 0, context.Cause(ctx)
 	}
-	c.parent, c.deadline = ctx, time.Now().Add(limit)
+	c.parent, c.began = ctx, time.Now()
+	c.deadline = c.began.Add(limit)
 	c.limited, c.left, c.granted = fuel > 0, fuel, 0
 	return c.grant(), nil
 }

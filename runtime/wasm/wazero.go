@@ -26,6 +26,16 @@ type wazeroProgram struct {
 	runtime wazero.Runtime
 	cache   wazero.CompilationCache
 	code    wazero.CompiledModule
+
+	exported [exportsEnd]bool
+}
+
+// look notes what the module exports.
+func (p *wazeroProgram) look() {
+	functions := p.code.ExportedFunctions()
+	for i, e := range exports {
+		_, p.exported[i] = functions[e.name]
+	}
 }
 
 // compile makes a program, from the machine code in cacheDir when it is there.
@@ -58,6 +68,7 @@ func compile(ctx context.Context, module []byte, cacheDir string) (_ *wazeroProg
 	if err = p.link(ctx); err != nil {
 		return nil, err
 	}
+	p.look()
 	return p, nil
 }
 
@@ -72,7 +83,7 @@ func (p *wazeroProgram) link(ctx context.Context) error {
 			builders[module] = b
 		}
 		b.NewFunctionBuilder().
-			WithGoModuleFunction(adapt(lookUp(module, name)), def.ParamTypes(), def.ResultTypes()).Export(name)
+			WithGoModuleFunction(adapt(lookUp(module, name), isOwn(module, name)), def.ParamTypes(), def.ResultTypes()).Export(name)
 	}
 	for _, b := range builders {
 		if _, err := b.Instantiate(ctx); err != nil {
@@ -96,14 +107,22 @@ func lookUp(module, name string) hostFunc {
 	return capabilities[module].funcs[name]
 }
 
+// isOwn tells functions whose effect is the job's: an instance that called one
+// before its configuration is not what another job's could begin with.
+func isOwn(module, name string) bool {
+	_, capability := capabilities[module]
+	return capability || module == wasiModule && name == "fd_write"
+}
+
 // adapt makes a hostFunc wazero's. The stack is wazero's own form: calling
 // through reflection would cost ten times as much.
-func adapt(f hostFunc) api.GoModuleFunc {
+func adapt(f hostFunc, own bool) api.GoModuleFunc {
 	return func(ctx context.Context, m api.Module, stack []uint64) {
 		i, ok := ctx.Value(instanceKey{}).(*Instance)
 		if !ok {
 			panic("host function called outside a guest call")
 		}
+		i.own = i.own || own
 		mem, _ := m.Memory().Read(0, m.Memory().Size())
 		f(i, mem, stack)
 	}
@@ -121,14 +140,11 @@ func (p *wazeroProgram) instantiate(ctx context.Context, mem *arena) (_ guest, e
 	if err != nil {
 		return nil, err
 	}
-	g := &wazeroGuest{module: m, memory: m.Memory()}
+	g := &wazeroGuest{module: m, memory: m.Memory(), program: p}
 	g.fuel, _ = m.ExportedGlobal(meter.FuelGlobal).(api.MutableGlobal)
 	if g.fuel == nil {
 		_ = m.Close(ctx)
 		return nil, errors.New("the module is not metered")
-	}
-	for i, e := range exports {
-		g.funcs[i] = m.ExportedFunction(e.name)
 	}
 	return g, nil
 }
@@ -143,18 +159,23 @@ func (p *wazeroProgram) close(ctx context.Context) error {
 	return err
 }
 
-// wazeroGuest keeps its function handles: making one costs 2 µs and 11 KB.
+// wazeroGuest keeps its function handles: making one costs 2 µs and 11 KB. That
+// is why it makes them when they are called first.
 type wazeroGuest struct {
-	module api.Module
-	memory api.Memory
-	funcs  [exportsEnd]api.Function
-	fuel   api.MutableGlobal
-	stack  [2]uint64
+	program *wazeroProgram
+	module  api.Module
+	memory  api.Memory
+	funcs   [exportsEnd]api.Function
+	fuel    api.MutableGlobal
+	stack   [2]uint64
 }
 
-func (g *wazeroGuest) has(f export) bool { return g.funcs[f] != nil }
+func (g *wazeroGuest) has(f export) bool { return g.program.exported[f] }
 
 func (g *wazeroGuest) call(ctx context.Context, f export, a, b uint64) (uint64, error) {
+	if g.funcs[f] == nil {
+		g.funcs[f] = g.module.ExportedFunction(exports[f].name)
+	}
 	g.stack = [2]uint64{a, b}
 	err := g.funcs[f].CallWithStack(ctx, g.stack[:])
 	return g.stack[0], err
@@ -165,6 +186,41 @@ func (g *wazeroGuest) setFuel(n int64) { g.fuel.Set(uint64(n)) }
 func (g *wazeroGuest) fuelLeft() int64 { return int64(g.fuel.Get()) }
 
 func (g *wazeroGuest) view(addr, length uint32) ([]byte, bool) { return g.memory.Read(addr, length) }
+
+func (g *wazeroGuest) resize(bytes int64) bool {
+	more := bytes - int64(g.memory.Size())
+	if more <= 0 {
+		return more == 0
+	}
+	_, ok := g.memory.Grow(uint32(more / pageBytes))
+	return ok
+}
+
+func (g *wazeroGuest) globals() []uint64 {
+	var values []uint64
+	for {
+		global := g.module.ExportedGlobal(meter.GlobalName(len(values)))
+		if global == nil {
+			return values
+		}
+		values = append(values, global.Get())
+	}
+}
+
+func (g *wazeroGuest) setGlobals(values []uint64) {
+	for i, v := range values {
+		g.module.ExportedGlobal(meter.GlobalName(i)).(api.MutableGlobal).Set(v)
+	}
+}
+
+func (g *wazeroGuest) handles() (n int) {
+	for _, f := range g.funcs {
+		if f != nil {
+			n++
+		}
+	}
+	return n
+}
 
 func (g *wazeroGuest) close(ctx context.Context) error {
 	clear(g.funcs[:]) // a handle keeps its stack, up to 50 MB after deep recursion

@@ -1,0 +1,269 @@
+package wasm
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cdcd-io/cdcd/internal/fault"
+)
+
+// unloads is code that nobody uses any more: parked for a while, then closed,
+// then unmapped by the collector, then seen to be gone. Its fields belong to
+// Host.mu.
+type unloads struct {
+	parked   []*code // the longest idle first
+	pending  []span  // closed; their finalizers are to unmap them
+	tries    int     // collections that left some of them
+	unmapped int64   // bytes that were seen to be gone, of all time
+	lost     int64   // bytes that were not, and are waited for no more
+
+	ctx     context.Context // to close programs with
+	timer   *time.Timer     // for the earlier of idle's end and a collection
+	due     time.Time
+	collect time.Time // when a collection is due; zero for none
+	work    sync.WaitGroup
+}
+
+const (
+	// collectDelay lets several unloads share one collection.
+	collectDelay = 500 * time.Millisecond
+	// parkedMax bounds code that nobody uses.
+	parkedMax = 8
+	// goneTime is how long finalizers may take after a collection.
+	goneTime = 200 * time.Millisecond
+	// triesMax is how many collections may leave code, before it is reported.
+	triesMax = 3
+)
+
+func (u *unloads) unpark(c *code) {
+	u.parked = slices.DeleteFunc(u.parked, func(other *code) bool { return other == c })
+}
+
+// drop gives up one reference. Code that was the last one's is parked, or closed.
+func (h *Host) drop(ctx context.Context, c *code) error {
+	h.mu.Lock()
+	c.refs--
+	if c.refs > 0 {
+		h.mu.Unlock()
+		return nil
+	}
+	h.unloads.ctx = context.WithoutCancel(ctx)
+	var end []*code
+	if h.idle > 0 && !h.closed && c.program != nil {
+		c.idleFrom = time.Now()
+		h.unloads.parked = append(h.unloads.parked, c)
+		end = h.takeParked(len(h.unloads.parked) - parkedMax)
+		h.arm()
+	} else {
+		h.forget(c)
+		end = []*code{c}
+	}
+	h.mu.Unlock()
+	return h.end(ctx, end)
+}
+
+// forget takes code out of the host's list. The caller holds h.mu.
+func (h *Host) forget(c *code) {
+	if h.codes[c.digest] == c {
+		delete(h.codes, c.digest)
+	}
+}
+
+// takeParked takes the n that were parked first, to be ended. The caller holds h.mu.
+func (h *Host) takeParked(n int) []*code {
+	if n <= 0 {
+		return nil
+	}
+	taken := slices.Clone(h.unloads.parked[:n])
+	h.unloads.parked = slices.Delete(h.unloads.parked, 0, n)
+	for _, c := range taken {
+		h.forget(c)
+	}
+	return taken
+}
+
+// end closes programs that nobody can find any more, and has the collector come.
+func (h *Host) end(ctx context.Context, codes []*code) error {
+	var errs []error
+	for _, c := range codes {
+		if c.program == nil {
+			continue
+		}
+		errs = append(errs, c.program.close(ctx), c.origin.close())
+		c.program = nil
+		h.mu.Lock()
+		h.unloads.pending = append(h.unloads.pending, c.spans...)
+		if h.unloads.collect.IsZero() {
+			h.unloads.collect = time.Now().Add(collectDelay)
+		}
+		h.arm()
+		h.mu.Unlock()
+	}
+	return errors.Join(errs...)
+}
+
+// arm sets the timer for what is due next. The caller holds h.mu.
+func (h *Host) arm() {
+	u := &h.unloads
+	due := u.collect
+	if len(u.parked) > 0 {
+		if idle := u.parked[0].idleFrom.Add(h.idle); due.IsZero() || idle.Before(due) {
+			due = idle
+		}
+	}
+	if h.closed || due.IsZero() || u.timer != nil && !due.Before(u.due) {
+		return
+	}
+	h.disarm()
+	u.due = due
+	u.work.Add(1)
+	u.timer = time.AfterFunc(time.Until(due), h.tick)
+}
+
+func (h *Host) disarm() {
+	if u := &h.unloads; u.timer != nil && u.timer.Stop() {
+		u.work.Done()
+	}
+	h.unloads.timer = nil
+}
+
+// tick does what is due.
+func (h *Host) tick() {
+	defer h.unloads.work.Done()
+	h.mu.Lock()
+	u := &h.unloads
+	u.timer = nil
+	now := time.Now()
+	idle := 0
+	for idle < len(u.parked) && !u.parked[idle].idleFrom.Add(h.idle).After(now) {
+		idle++
+	}
+	end, ctx := h.takeParked(idle), u.ctx
+	collect := !u.collect.IsZero() && !u.collect.After(now)
+	h.mu.Unlock()
+	if err := h.end(ctx, end); err != nil {
+		h.log.Error("a connector's code did not close as it should", "error", err)
+	}
+	if collect {
+		if lost := h.settleUnloads(h.collectNow()); lost > 0 {
+			h.log.Error("the machine code of unloaded connectors is still there", "bytes", lost, "collections", triesMax)
+		}
+	}
+	h.mu.Lock()
+	h.arm()
+	h.mu.Unlock()
+}
+
+// settleUnloads has another collection follow one that left something, and
+// gives up after some. It returns the bytes that it gave up.
+func (h *Host) settleUnloads(left int64) (lost int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	u := &h.unloads
+	if left <= 0 {
+		u.tries = 0
+		return 0
+	}
+	if u.tries++; u.tries < triesMax {
+		if u.collect.IsZero() {
+			u.collect = time.Now().Add(collectDelay)
+		}
+		return 0
+	}
+	u.tries, u.pending = 0, nil
+	u.lost += left
+	return left
+}
+
+// collectNow has the collector run, whose finalizers unmap the code that was
+// let go, and looks whether they did. It returns the bytes that are left, -1
+// where that can't be measured.
+func (h *Host) collectNow() (left int64) {
+	h.mu.Lock()
+	h.unloads.collect = time.Time{}
+	h.mu.Unlock()
+	runtime.GC()
+	for until := time.Now().Add(goneTime); ; time.Sleep(time.Millisecond) {
+		if left = h.lookForCode(); left <= 0 || time.Now().After(until) {
+			return left
+		}
+	}
+}
+
+// lookForCode measures how much of the code that was let go is still mapped,
+// and files what is gone.
+func (h *Host) lookForCode() (left int64) {
+	mapped, ok := executable()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	u := &h.unloads
+	if !ok {
+		u.pending = nil
+		return -1
+	}
+	var live []span // the place of code that is gone may be taken again
+	for _, c := range h.codes {
+		if c.isReady() {
+			live = append(live, c.spans...)
+		}
+	}
+	u.pending = slices.DeleteFunc(u.pending, func(s span) bool {
+		if slices.ContainsFunc(mapped, s.overlaps) && !slices.ContainsFunc(live, s.overlaps) {
+			left += s.size()
+			return false
+		}
+		u.unmapped += s.size()
+		return true
+	})
+	return left
+}
+
+// Unloaded says what became of the machine code that was let go.
+type Unloaded struct {
+	// Measured says that the figures were read off the process's own mappings
+	// (Linux); otherwise they are 0.
+	Measured          bool          `json:"measured"`
+	CodeBytesUnmapped int64         `json:"code_bytes_unmapped"` // since the host began
+	CodeBytesLeft     int64         `json:"code_bytes_left"`     // 0 unless something is wrong
+	Took              time.Duration `json:"took_ns"`
+}
+
+// verifyTime bounds Verify.
+const verifyTime = time.Second
+
+// Verify closes code that is kept for a pipeline that may come back, has the
+// collector run, and waits, a second at most, until all the machine code that was let go is seen to
+// be unmapped. The error is a fault of code unload_incomplete when some is left.
+func (h *Host) Verify(ctx context.Context) (Unloaded, error) {
+	began := time.Now()
+	h.mu.Lock()
+	parked := h.takeParked(len(h.unloads.parked))
+	h.mu.Unlock()
+	err := h.end(ctx, parked)
+	left := h.collectNow()
+	for left > 0 && ctx.Err() == nil && time.Since(began) < verifyTime {
+		left = h.collectNow()
+	}
+	h.mu.Lock()
+	u := Unloaded{Measured: left >= 0, CodeBytesUnmapped: h.unloads.unmapped,
+		CodeBytesLeft: max(left, 0) + h.unloads.lost, Took: time.Since(began)}
+	h.mu.Unlock()
+	if u.CodeBytesLeft > 0 {
+		err = errors.Join(err, fault.New(fault.Fatal, "unload_incomplete", "", "report it; the process frees it when it ends",
+			"%d bytes of machine code of unloaded connectors are still mapped", u.CodeBytesLeft))
+	}
+	return u, err
+}
+
+func (c *code) isReady() bool {
+	select {
+	case <-c.ready:
+		return true
+	default:
+		return false
+	}
+}
