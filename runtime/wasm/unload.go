@@ -3,6 +3,7 @@ package wasm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 	"sync"
@@ -230,6 +231,17 @@ type Unloaded struct {
 	CodeBytesUnmapped int64         `json:"code_bytes_unmapped"` // since the host began
 	CodeBytesLeft     int64         `json:"code_bytes_left"`     // 0 unless something is wrong
 	Took              time.Duration `json:"took_ns"`
+}
+
+// String says it to people: "13.2 MiB of code unmapped, none left".
+func (u Unloaded) String() string {
+	switch {
+	case !u.Measured:
+		return "code let go; whether it is unmapped is not measured on this system"
+	case u.CodeBytesLeft > 0:
+		return fmt.Sprintf("%.1f MiB of code unmapped, LEFT: %d bytes", float64(u.CodeBytesUnmapped)/(1<<20), u.CodeBytesLeft)
+	}
+	return fmt.Sprintf("%.1f MiB of code unmapped, none left", float64(u.CodeBytesUnmapped)/(1<<20))
 }
 
 // verifyTime bounds Verify.
