@@ -247,14 +247,19 @@ func FuzzMeter(f *testing.F) {
 			return
 		}
 		metered, err := meter.Rewrite(module)
+		split, _, _, splitErr := meter.RewriteSplit(module)
+		if (err == nil) != (splitErr == nil) {
+			t.Fatalf("whole: %v, split: %v", err, splitErr)
+		}
 		if err != nil {
 			if f := fault.Of(err); f.Code == "unexpected" || f.Hint == "" {
 				t.Fatal(err)
 			}
 			return
 		}
-		if before, after := valid(t, withoutCustom(module)), valid(t, metered); before != after {
-			t.Fatalf("valid before: %v, after: %v", before, after)
+		before := valid(t, withoutCustom(module))
+		if after, apart := valid(t, metered), valid(t, split); before != after || before != apart {
+			t.Fatalf("valid before: %v, after: %v, split: %v", before, after, apart)
 		}
 	})
 }

@@ -233,15 +233,15 @@ type Unloaded struct {
 	Took              time.Duration `json:"took_ns"`
 }
 
-// String says it to people: "13.2 MiB of code unmapped, none left".
+// String says it to people: "13.2 MiB unmapped, nothing left".
 func (u Unloaded) String() string {
 	switch {
 	case !u.Measured:
-		return "code let go; whether it is unmapped is not measured on this system"
+		return "let go; whether it is unmapped is not measured on this system"
 	case u.CodeBytesLeft > 0:
-		return fmt.Sprintf("%.1f MiB of code unmapped, LEFT: %d bytes", float64(u.CodeBytesUnmapped)/(1<<20), u.CodeBytesLeft)
+		return fmt.Sprintf("%.1f MiB unmapped, LEFT: %d bytes", float64(u.CodeBytesUnmapped)/(1<<20), u.CodeBytesLeft)
 	}
-	return fmt.Sprintf("%.1f MiB of code unmapped, none left", float64(u.CodeBytesUnmapped)/(1<<20))
+	return fmt.Sprintf("%.1f MiB unmapped, nothing left", float64(u.CodeBytesUnmapped)/(1<<20))
 }
 
 // verifyTime bounds Verify.

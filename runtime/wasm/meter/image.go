@@ -74,7 +74,7 @@ func (m *module) rewriteData(r *reader) []byte {
 	from := r.at
 	whole := m.p[from:len(r.p)]
 	r.at = len(r.p)
-	if m.image == nil || len(whole) == 0 {
+	if m.image == nil {
 		return whole
 	}
 	s := &reader{p: r.p, at: from}
@@ -90,19 +90,20 @@ func (m *module) rewriteData(r *reader) []byte {
 		}
 		m.image.Segments = append(m.image.Segments, Segment{uint32(offset), s.vector()})
 	}
-	if s.err != nil || s.more() || m.sections[secMemory].to == 0 || !m.countIs(len(m.image.Segments)) {
-		m.unsplittable("its data segments are malformed")
+	if s.err != nil || s.more() || m.counted(secMemory) != 1 || m.sections[secCount].to != 0 && m.counted(secCount) != len(m.image.Segments) {
+		m.unsplittable("its memory or its data segments are malformed")
 		return whole
 	}
 	return nil
 }
 
-// countIs reports whether the section that announces the data segments, if
-// there is one, announces n.
-func (m *module) countIs(n int) bool {
-	sec := m.sections[secCount]
-	r := &reader{p: m.p[:sec.to], at: sec.from}
-	return sec.to == 0 || int(r.u32()) == n && !r.more() && r.err == nil
+// counted returns the number that a section begins with; 0 without it.
+func (m *module) counted(id byte) int {
+	sec := m.sections[id]
+	if sec.to == 0 {
+		return 0
+	}
+	return int((&reader{p: m.p[:sec.to], at: sec.from}).u32())
 }
 
 // rewriteStart renumbers the start function, or takes it out.
