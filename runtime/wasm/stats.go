@@ -30,7 +30,10 @@ func (h *Host) Stats() Stats {
 	s := Stats{Modules: len(h.codes), Idle: len(h.unloads.parked), Instances: len(h.instances),
 		Mappings: int(h.memory.maps.now.Load()), MemoryBytes: h.guests.bytes.now.Load(),
 		MemoryBytesPeak: h.guests.bytes.peak.Load(), MemoryBytesMax: h.memory.bytesMax, SnapshotBytes: h.shared.bytes.now.Load(),
-		CodeBytesPending: sizeOf(h.unloads.pending), CodeBytesUnmapped: h.unloads.unmapped, CodeBytesLost: h.unloads.lost}
+		CodeBytesUnmapped: h.unloads.unmapped, CodeBytesLost: h.unloads.lost()}
+	for _, p := range h.unloads.pending {
+		s.CodeBytesPending += p.size()
+	}
 	for _, c := range h.codes {
 		if !c.isReady() {
 			continue

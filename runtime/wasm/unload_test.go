@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/cdcd-io/cdcd/internal/fault"
 )
 
 // until waits for a condition that must come to hold.
@@ -342,14 +340,5 @@ func TestUsage(t *testing.T) {
 	}
 	if _, ok := h.PipelineUsage("shop"); ok {
 		t.Error("the oldest account is still there")
-	}
-}
-
-func TestVerifyGivesUp(t *testing.T) {
-	h := host(t, Options{})
-	h.unloads.lost = 5
-	_, err := h.Verify(t.Context())
-	if !fault.HasCode(err, "unload_incomplete") {
-		t.Error(err)
 	}
 }
