@@ -28,6 +28,7 @@ type exportSpec struct {
 	params int
 	result byte // 0, i32 or i64 of the binary format
 	must   bool
+	once   bool // it is called once in an instance's life, or seldom
 }
 
 const (
@@ -36,14 +37,14 @@ const (
 )
 
 var exports = [exportsEnd]exportSpec{
-	exportStart:      {meter.StartFunc, 0, 0, false},
-	exportInitialize: {"_initialize", 0, 0, false},
-	exportABI:        {sdk.ExportABI, 0, 0, true},
-	exportBuf:        {sdk.ExportBuf, 2, typeI32, true},
-	exportInit:       {sdk.ExportInit, 1, typeI64, true},
-	exportSchema:     {sdk.ExportSchema, 1, typeI64, true},
-	exportTransform:  {sdk.ExportTransform, 1, typeI64, true},
-	exportError:      {sdk.ExportError, 0, typeI64, true},
+	exportStart:      {meter.StartFunc, 0, 0, false, true},
+	exportInitialize: {"_initialize", 0, 0, false, true},
+	exportABI:        {sdk.ExportABI, 0, 0, true, true},
+	exportBuf:        {sdk.ExportBuf, 2, typeI32, true, false},
+	exportInit:       {sdk.ExportInit, 1, typeI64, true, true},
+	exportSchema:     {sdk.ExportSchema, 1, typeI64, true, false},
+	exportTransform:  {sdk.ExportTransform, 1, typeI64, true, false},
+	exportError:      {sdk.ExportError, 0, typeI64, true, true},
 }
 
 // checkABI refuses a module that lacks what cdcd-abi-1 asks for, or imports

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -128,6 +129,10 @@ func adapt(f hostFunc, own bool) api.GoModuleFunc {
 	}
 }
 
+// moduleConfig is that of all instances: no name, nothing run, and no source of
+// randomness of wazero's own, which nobody reads and which takes 5 KB.
+var moduleConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(strings.NewReader(""))
+
 func (p *wazeroProgram) instantiate(ctx context.Context, mem *arena) (_ guest, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -136,7 +141,7 @@ func (p *wazeroProgram) instantiate(ctx context.Context, mem *arena) (_ guest, e
 	}()
 	ctx = experimental.WithMemoryAllocator(ctx, experimental.MemoryAllocatorFunc(
 		func(_, _ uint64) experimental.LinearMemory { return mem }))
-	m, err := p.runtime.InstantiateModule(ctx, p.code, wazero.NewModuleConfig().WithName("").WithStartFunctions())
+	m, err := p.runtime.InstantiateModule(ctx, p.code, moduleConfig)
 	if err != nil {
 		return nil, err
 	}
@@ -159,8 +164,8 @@ func (p *wazeroProgram) close(ctx context.Context) error {
 	return err
 }
 
-// wazeroGuest keeps its function handles: making one costs 2 µs and 11 KB. That
-// is why it makes them when they are called first.
+// wazeroGuest keeps the handles of functions that are called again: making one
+// costs 2 µs and 11 KB. That is why it makes them when they are called first.
 type wazeroGuest struct {
 	program *wazeroProgram
 	module  api.Module
@@ -173,11 +178,15 @@ type wazeroGuest struct {
 func (g *wazeroGuest) has(f export) bool { return g.program.exported[f] }
 
 func (g *wazeroGuest) call(ctx context.Context, f export, a, b uint64) (uint64, error) {
-	if g.funcs[f] == nil {
-		g.funcs[f] = g.module.ExportedFunction(exports[f].name)
+	handle := g.funcs[f]
+	if handle == nil {
+		handle = g.module.ExportedFunction(exports[f].name)
+	}
+	if !exports[f].once {
+		g.funcs[f] = handle
 	}
 	g.stack = [2]uint64{a, b}
-	err := g.funcs[f].CallWithStack(ctx, g.stack[:])
+	err := handle.CallWithStack(ctx, g.stack[:])
 	return g.stack[0], err
 }
 
