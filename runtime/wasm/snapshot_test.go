@@ -3,9 +3,7 @@ package wasm
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -45,6 +43,9 @@ func needsSnapshots(t *testing.T) {
 	}
 	_ = f.close()
 }
+
+// startPlainly has the module's instances start without a snapshot.
+func startPlainly(m *Module) { m.code.origin.settled, m.code.origin.why = true, "asked for" }
 
 // memoryOf returns the whole of an instance's memory, copied, and its globals.
 func memoryOf(t *testing.T, i *Instance) ([]byte, []uint64) {
@@ -234,25 +235,6 @@ func TestWaitingForASnapshot(t *testing.T) {
 	wg.Wait()
 	if ok, why := begun(m); !ok {
 		t.Error(why)
-	}
-}
-
-// What is mapped of a snapshot can't be changed through its file.
-func TestSnapshotIsSealed(t *testing.T) {
-	needsSnapshots(t)
-	m := load(t, newHost(t), stamp(t, passAll().bytes(), "pass"))
-	instance(t, m, InstanceConfig{})
-	path := fmt.Sprintf("/proc/self/fd/%d", m.code.origin.snap.file.fd)
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if _, err := f.WriteAt([]byte{1}, 0); err == nil {
-		t.Error("it can be written to")
-	}
-	if err := f.Truncate(0); err == nil {
-		t.Error("it can be cut")
 	}
 }
 

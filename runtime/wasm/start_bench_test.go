@@ -1,3 +1,5 @@
+//go:build unix
+
 package wasm
 
 import (
@@ -42,9 +44,6 @@ func shipped(t testing.TB, name string) []byte {
 
 // shippedConfig is a configuration for each.
 var shippedConfig = map[string]string{"mask": `{"columns":["text"],"how":"sha256"}`, "filter": `{"where":"true"}`}
-
-// startPlainly has the module's instances start without a snapshot.
-func startPlainly(m *Module) { m.code.origin.settled, m.code.origin.why = true, "asked for" }
 
 // BenchmarkStart is an instance's start and end; BenchmarkJob has a batch of
 // two rows in between.
