@@ -28,7 +28,7 @@ type exportSpec struct {
 	params int
 	result byte // 0, i32 or i64 of the binary format
 	must   bool
-	once   bool // it is called once in an instance's life, or seldom
+	seldom bool // it is called a few times in an instance's life
 }
 
 const (
@@ -40,9 +40,9 @@ var exports = [exportsEnd]exportSpec{
 	exportStart:      {meter.StartFunc, 0, 0, false, true},
 	exportInitialize: {"_initialize", 0, 0, false, true},
 	exportABI:        {sdk.ExportABI, 0, 0, true, true},
-	exportBuf:        {sdk.ExportBuf, 2, typeI32, true, false},
+	exportBuf:        {sdk.ExportBuf, 2, typeI32, true, true},
 	exportInit:       {sdk.ExportInit, 1, typeI64, true, true},
-	exportSchema:     {sdk.ExportSchema, 1, typeI64, true, false},
+	exportSchema:     {sdk.ExportSchema, 1, typeI64, true, true},
 	exportTransform:  {sdk.ExportTransform, 1, typeI64, true, false},
 	exportError:      {sdk.ExportError, 0, typeI64, true, true},
 }
