@@ -171,7 +171,7 @@ func chaos(t *testing.T) {
 	if _, err := fmt.Sscan(os.Getenv(chaosEnv), &seed, &seconds); err != nil {
 		t.Fatal(err)
 	}
-	h, err := NewHost(Options{Idle: 3 * time.Millisecond, MemoryBytesMax: 60 << 20, PipelineBytesMax: 40 << 20, CacheDir: t.TempDir()})
+	h, err := NewHost(Options{Compile: CompileHere, Idle: 3 * time.Millisecond, MemoryBytesMax: 60 << 20, PipelineBytesMax: 40 << 20, CacheDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

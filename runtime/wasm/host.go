@@ -18,8 +18,12 @@ import (
 
 // Options configure a Host.
 type Options struct {
+	// Compile says where modules are compiled, and must be set.
+	Compile Compiling
+	// CompileLimits bound a child that compiles.
+	CompileLimits CompileLimits
 	// CacheDir keeps compiled code from one run to the next; empty for none. It
-	// holds executable code, and is made with mode 0700.
+	// holds executable code, and nobody else may write to it.
 	CacheDir string
 	// CacheBytesMax bounds CacheDir; 0 is 1 GiB.
 	CacheBytesMax int64
@@ -35,14 +39,15 @@ type Options struct {
 }
 
 // Host owns all loaded modules and instances of a daemon. It is safe for
-// concurrent use. What it does in the background (see unloads) ends with Close.
+// concurrent use. Its goroutines are those of loads that are under way, and of
+// what was unloaded (see unloads); they end with Close.
 type Host struct {
-	log    *slog.Logger
-	cache  *cache
-	memory ledger // of all guests, and snapshots
-	guests ledger // in it, all pipelines
-	shared ledger // in it, snapshots
-	idle   time.Duration
+	log      *slog.Logger
+	compiler *compiler
+	memory   ledger // of all guests, and snapshots
+	guests   ledger // in it, all pipelines
+	shared   ledger // in it, snapshots
+	idle     time.Duration
 
 	mu        sync.Mutex
 	codes     map[string]*code // by digest
@@ -67,8 +72,10 @@ func NewHost(o Options) (*Host, error) {
 		h.log = slog.New(slog.DiscardHandler)
 	}
 	var err error
-	h.cache, err = openCache(o.CacheDir, o.CacheBytesMax)
-	return h, err
+	if h.compiler, err = newCompiler(o, h.log); err != nil {
+		return nil, err
+	}
+	return h, nil
 }
 
 // code is a compiled module, shared by all that load the same bytes.
@@ -79,8 +86,9 @@ type code struct {
 	ready    chan struct{} // closed once program or err is there
 	program  program
 	err      error
-	size     int64        // bytes of the cache's entry: machine code and its tables
-	image    *meter.Image // how the module begins; nil if it does so by itself
+	size     int64                   // bytes of the cache's entry: machine code and its tables
+	cancel   context.CancelCauseFunc // ends the preparation when nobody waits for it any more
+	image    *meter.Image            // how the module begins; nil if it does so by itself
 	origin   origin
 	spans    []span    // machine code, in the process's memory
 	refs     int       // under Host.mu
@@ -88,20 +96,17 @@ type code struct {
 }
 
 // Load vets a module and makes it ready to run: compiled, or from the cache.
-// The Module must be closed. Loading the same bytes again is cheap, and shares
+// The Module must be closed. When ctx ends, and nobody else waits for the same
+// bytes, the compiler's process is killed, and has ended when Load returns. Loading the same bytes again is cheap, and shares
 // the code. The error is a fault: module_not_wasm, module_too_large,
 // module_refused, module_unsupported, module_lacks_manifest, module_manifest, module_lacks_abi,
 // module_import_denied, capability_unavailable or module_invalid.
 func (h *Host) Load(ctx context.Context, module []byte) (*Module, error) {
 	sum := sha256.Sum256(module)
 	digest := hex.EncodeToString(sum[:])
-	c, first, err := h.acquire(digest)
+	c, err := h.acquire(ctx, digest, module)
 	if err != nil {
 		return nil, err
-	}
-	if first {
-		h.prepare(context.WithoutCancel(ctx), c, module)
-		close(c.ready)
 	}
 	select {
 	case <-c.ready:
@@ -115,25 +120,33 @@ func (h *Host) Load(ctx context.Context, module []byte) (*Module, error) {
 	return &Module{host: h, code: c}, nil
 }
 
-// acquire finds or files the code of a digest; first says that the caller is
-// the one to prepare it.
-func (h *Host) acquire(digest string) (c *code, first bool, err error) {
+func errHostClosed() error {
+	return fault.New(fault.Fatal, "wasm_host_closed", "", "start the daemon again", "the WebAssembly host is closed")
+}
+
+// acquire finds the code of a digest, or files it and begins to prepare it. The
+// preparation is everybody's who waits, so it does not end with ctx.
+func (h *Host) acquire(ctx context.Context, digest string, module []byte) (*code, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		return nil, false, fault.New(fault.Fatal, "wasm_host_closed", "", "start the daemon again", "the WebAssembly host is closed")
+		return nil, errHostClosed()
 	}
-	c = h.codes[digest]
+	c := h.codes[digest]
 	if c != nil && c.refs == 0 {
 		h.unloads.unpark(c)
 	}
 	if c == nil {
 		c = &code{digest: digest, ready: make(chan struct{})}
 		h.codes[digest] = c
-		first = true
+		ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+		go func() {
+			defer close(c.ready)
+			h.prepare(ctx, c, module)
+		}()
 	}
 	c.refs++
-	return c, first, nil
+	return c, nil
 }
 
 // prepare does the work of Load, once per digest.
@@ -147,21 +160,15 @@ func (h *Host) prepare(ctx context.Context, c *code, module []byte) {
 	if c.err = checkABI(c.vetted); c.err != nil {
 		return
 	}
-	metered, image, why, err := meter.RewriteSplit(module)
+	metered, image, why, err := meter.RewriteSplit(module, policyOf(&c.vetted.survey).bodies)
 	if err != nil {
 		c.err = err
 		return
 	}
 	c.begins(image, why)
-	sum := sha256.Sum256(metered) // with another way of metering it is other code
-	program, size, err := h.cache.compile(ctx, hex.EncodeToString(sum[:]), metered)
-	if err != nil {
-		c.err = fault.New(fault.Config, "module_invalid", "", "build the connector anew with an up-to-date toolchain",
-			"the module can't be compiled: %w", err)
-		return
+	if c.program, c.size, c.err = h.compiler.program(ctx, metered); c.err == nil {
+		c.spans = c.program.spans()
 	}
-	c.program, c.size = program, size
-	c.spans = program.spans()
 }
 
 func readManifest(module []byte) (sdk.Manifest, error) {

@@ -21,10 +21,11 @@ func (i *Instance) rise(ctx context.Context, limit time.Duration) error {
 	if err != nil {
 		return err
 	}
+	i.allow(limit, 0) // what it waited for others is not its own
 	if s != nil {
-		return i.riseFrom(ctx, s, limit)
+		return i.riseFrom(ctx, s)
 	}
-	err = i.riseAlone(ctx, limit)
+	err = i.riseAlone(ctx)
 	if first {
 		s, why := i.beSnapshot(err)
 		o.settle(s, why)
@@ -33,8 +34,8 @@ func (i *Instance) rise(ctx context.Context, limit time.Duration) error {
 }
 
 // riseAlone does what the module begins with.
-func (i *Instance) riseAlone(ctx context.Context, limit time.Duration) error {
-	if err := i.instantiate(ctx, limit, int64(i.code.vetted.memoryPagesMin)*pageBytes, nil); err != nil {
+func (i *Instance) riseAlone(ctx context.Context) error {
+	if err := i.instantiate(ctx, int64(i.code.vetted.memoryPagesMin)*pageBytes, nil); err != nil {
 		return err
 	}
 	if image := i.code.image; image != nil {
@@ -50,7 +51,7 @@ func (i *Instance) riseAlone(ctx context.Context, limit time.Duration) error {
 		if !i.guest.has(f) {
 			continue
 		}
-		if _, err := i.callFor(ctx, limit, 0, f, 0, 0); err != nil {
+		if _, err := i.call(ctx, f, 0, 0); err != nil {
 			return i.failStart(err)
 		}
 	}
@@ -58,8 +59,8 @@ func (i *Instance) riseAlone(ctx context.Context, limit time.Duration) error {
 }
 
 // riseFrom goes on from a snapshot.
-func (i *Instance) riseFrom(ctx context.Context, s *snapshot, limit time.Duration) error {
-	if err := i.instantiate(ctx, limit, 0, s); err != nil {
+func (i *Instance) riseFrom(ctx context.Context, s *snapshot) error {
+	if err := i.instantiate(ctx, 0, s); err != nil {
 		return err
 	}
 	if !i.guest.resize(s.size) {
@@ -72,11 +73,11 @@ func (i *Instance) riseFrom(ctx context.Context, s *snapshot, limit time.Duratio
 
 // instantiate has the engine make the instance, in memory that has least bytes
 // or is the snapshot's.
-func (i *Instance) instantiate(ctx context.Context, limit time.Duration, least int64, s *snapshot) error {
+func (i *Instance) instantiate(ctx context.Context, least int64, s *snapshot) error {
 	if err := i.arena.prepare(least, s); err != nil {
 		return i.failStart(err)
 	}
-	i.limit = limit
+	limit, _ := i.rest()
 	if _, err := i.ctx.begin(ctx, limit, 0); err != nil {
 		return i.notBegun(ctx, err)
 	}

@@ -3,6 +3,10 @@ package wasm
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
+
+	"github.com/cdcd-io/cdcd/runtime/wasm/apart"
 )
 
 // Stats is what a Host holds, and the most that it ever held.
@@ -55,19 +59,33 @@ func (c *code) bytes() int64 {
 	return sizeOf(c.spans)
 }
 
-// Close ends all instances, waiting for calls that are running to be cancelled,
-// and lets go of their code and of what is kept of code. Nothing can be loaded
-// afterwards. Verify may follow.
+// CompileStats returns what getting machine code took so far.
+func (h *Host) CompileStats() CompileStats { return h.compiler.stats() }
+
+// Confinement lists what the system refuses the child that compiles; known is
+// false when none has run yet.
+func (h *Host) Confinement() (refused []apart.Refusal, known bool) {
+	if h.compiler.runner == nil {
+		return nil, false
+	}
+	return h.compiler.runner.Refusals()
+}
+
+// Close ends all loads and all instances, waiting for calls that are running to
+// be cancelled, and lets go of their code and of what is kept of code. Nothing
+// can be loaded afterwards. Verify may follow.
 func (h *Host) Close(ctx context.Context) error {
 	h.mu.Lock()
 	h.closed = true
 	h.disarm()
-	open := make([]*Instance, 0, len(h.instances))
-	for i := range h.instances {
-		open = append(open, i)
-	}
+	open := slices.Collect(maps.Keys(h.instances))
+	loads := slices.Collect(maps.Values(h.codes))
 	h.mu.Unlock()
 	h.unloads.work.Wait()
+	for _, c := range loads {
+		c.cancel(errHostClosed())
+		<-c.ready
+	}
 	var errs []error
 	for _, i := range open {
 		_, err := i.Close(ctx)
@@ -76,5 +94,5 @@ func (h *Host) Close(ctx context.Context) error {
 	h.mu.Lock()
 	parked := h.takeParked(len(h.unloads.parked))
 	h.mu.Unlock()
-	return errors.Join(append(errs, h.end(ctx, parked))...)
+	return errors.Join(append(errs, h.end(ctx, parked), h.compiler.close())...)
 }

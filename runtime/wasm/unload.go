@@ -48,7 +48,8 @@ func (u *unloads) unpark(c *code) {
 	u.parked = slices.DeleteFunc(u.parked, func(other *code) bool { return other == c })
 }
 
-// drop gives up one reference. Code that was the last one's is parked, or closed.
+// drop gives up one reference. Code that was the last one's is parked, or
+// closed; a preparation that nobody waits for any more is ended.
 func (h *Host) drop(ctx context.Context, c *code) error {
 	h.mu.Lock()
 	c.refs--
@@ -57,18 +58,24 @@ func (h *Host) drop(ctx context.Context, c *code) error {
 		return nil
 	}
 	h.unloads.ctx = context.WithoutCancel(ctx)
-	var end []*code
-	if h.idle > 0 && !h.closed && c.program != nil {
+	if h.idle > 0 && !h.closed && c.isReady() && c.program != nil {
 		c.idleFrom = time.Now()
 		h.unloads.parked = append(h.unloads.parked, c)
-		end = h.takeParked(len(h.unloads.parked) - parkedMax)
+		end := h.takeParked(len(h.unloads.parked) - parkedMax)
 		h.arm()
-	} else {
-		h.forget(c)
-		end = []*code{c}
+		h.mu.Unlock()
+		return h.end(ctx, end)
+	}
+	if h.codes[c.digest] == c {
+		delete(h.codes, c.digest) // nobody else is to wait for it
 	}
 	h.mu.Unlock()
-	return h.end(ctx, end)
+	c.cancel(nil)
+	<-c.ready
+	h.mu.Lock()
+	h.forget(c)
+	h.mu.Unlock()
+	return h.end(ctx, []*code{c})
 }
 
 // forget takes code out of the host's list, to be closed. The caller holds h.mu.
@@ -108,6 +115,7 @@ func (h *Host) end(ctx context.Context, codes []*code) error {
 		if c.program == nil {
 			continue
 		}
+		c.cancel(nil)
 		errs = append(errs, c.program.close(ctx), c.origin.close())
 		c.program = nil
 		h.mu.Lock()

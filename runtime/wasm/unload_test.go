@@ -54,15 +54,8 @@ func needsMeasure(t *testing.T) int64 {
 	}
 }
 
-// distinct is a module like no other.
-func distinct(t *testing.T, n int) []byte {
-	f := passAll()
-	f.data[9000] = fmt.Appendf(nil, "%08d", n)
-	return stamp(t, f.bytes(), "pass")
-}
-
-// use loads a module, runs a batch, and closes all.
-func use(t *testing.T, h *Host, module []byte) Receipt {
+// useUp loads a module, runs a batch, and closes all.
+func useUp(t *testing.T, h *Host, module []byte) Receipt {
 	t.Helper()
 	m, err := h.Load(t.Context(), module)
 	if err != nil {
@@ -87,8 +80,8 @@ func use(t *testing.T, h *Host, module []byte) Receipt {
 
 // What the host says of machine code is what the process has of it.
 func TestCodeIsMeasured(t *testing.T) {
-	h := host(t, Options{})
-	use(t, h, distinct(t, 1))
+	h := host(t, Options{Compile: CompileHere})
+	useUp(t, h, distinct(t, 1))
 	if _, err := h.Verify(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -115,8 +108,8 @@ func TestCodeIsMeasured(t *testing.T) {
 // The collection that follows an unload by itself frees the code within a second.
 func TestCodeIsGoneWithinASecond(t *testing.T) {
 	needsMeasure(t)
-	h := host(t, Options{})
-	r := use(t, h, distinct(t, 3))
+	h := host(t, Options{Compile: CompileHere})
+	r := useUp(t, h, distinct(t, 3))
 	if r.CodeBytesReleased == 0 || r.CodeBytes != r.CodeBytesReleased || r.CodeUsers != 0 {
 		t.Errorf("%+v", r)
 	}
@@ -133,7 +126,7 @@ func TestCodeIsGoneWithinASecond(t *testing.T) {
 // Code that something holds on to is found out.
 func TestCodeThatStaysIsReported(t *testing.T) {
 	needsMeasure(t)
-	h := host(t, Options{})
+	h := host(t, Options{Compile: CompileHere})
 	m, err := h.Load(t.Context(), distinct(t, 4))
 	if err != nil {
 		t.Fatal(err)
@@ -158,9 +151,9 @@ func TestCodeThatStaysIsReported(t *testing.T) {
 }
 
 func TestIdleCodeIsKeptForAWhile(t *testing.T) {
-	h := host(t, Options{Idle: time.Hour})
+	h := host(t, Options{Compile: CompileHere, Idle: time.Hour})
 	module := distinct(t, 5)
-	if r := use(t, h, module); r.CodeBytesReleased != 0 || r.CodeBytes == 0 {
+	if r := useUp(t, h, module); r.CodeBytesReleased != 0 || r.CodeBytes == 0 {
 		t.Errorf("%+v", r)
 	}
 	var kept *code
@@ -179,7 +172,7 @@ func TestIdleCodeIsKeptForAWhile(t *testing.T) {
 	}
 	_ = m.Close(t.Context())
 	for n := range parkedMax + 3 {
-		use(t, h, distinct(t, 100+n))
+		useUp(t, h, distinct(t, 100+n))
 	}
 	if s := h.Stats(); s.Modules != parkedMax || s.Idle != parkedMax {
 		t.Errorf("more is kept than may be: %+v", s)
@@ -193,9 +186,9 @@ func TestIdleCodeIsKeptForAWhile(t *testing.T) {
 }
 
 func TestIdleEnds(t *testing.T) {
-	h := host(t, Options{Idle: 20 * time.Millisecond})
-	use(t, h, distinct(t, 6))
-	use(t, h, distinct(t, 7))
+	h := host(t, Options{Compile: CompileHere, Idle: 20 * time.Millisecond})
+	useUp(t, h, distinct(t, 6))
+	useUp(t, h, distinct(t, 7))
 	until(t, "idle code is closed and seen to be gone", func() bool {
 		s := h.Stats()
 		return s.Modules == 0 && s.CodeBytesPending == 0 && s.SnapshotBytes == 0
@@ -203,8 +196,8 @@ func TestIdleEnds(t *testing.T) {
 }
 
 func TestCloseEndsIdleCode(t *testing.T) {
-	h := host(t, Options{Idle: time.Hour})
-	use(t, h, distinct(t, 8))
+	h := host(t, Options{Compile: CompileHere, Idle: time.Hour})
+	useUp(t, h, distinct(t, 8))
 	held := load(t, h, distinct(t, 9))
 	if err := h.Close(t.Context()); err != nil {
 		t.Fatal(err)
@@ -234,8 +227,8 @@ func TestFilesAreClosed(t *testing.T) {
 		}
 		return len(list)
 	}
-	h := host(t, Options{})
-	use(t, h, distinct(t, 10))
+	h := host(t, Options{Compile: CompileHere})
+	useUp(t, h, distinct(t, 10))
 	before := files()
 	m := load(t, h, distinct(t, 11))
 	i, err := m.Instantiate(t.Context(), InstanceConfig{})
@@ -253,7 +246,7 @@ func TestFilesAreClosed(t *testing.T) {
 }
 
 func TestPipelineMemoryLimit(t *testing.T) {
-	h := host(t, Options{MemoryBytesMax: 100 * pageBytes, PipelineBytesMax: 9 * pageBytes})
+	h := host(t, Options{Compile: CompileHere, MemoryBytesMax: 100 * pageBytes, PipelineBytesMax: 9 * pageBytes})
 	m := load(t, h, distinct(t, 12))
 	for range 2 {
 		instance(t, m, InstanceConfig{Pipeline: "a", Step: "x"})
@@ -268,7 +261,7 @@ func TestPipelineMemoryLimit(t *testing.T) {
 }
 
 func TestMappingsLimit(t *testing.T) {
-	h := host(t, Options{})
+	h := host(t, Options{Compile: CompileHere})
 	h.memory.mapsMax = 2*arenaMaps + 1
 	m := load(t, h, distinct(t, 13))
 	instance(t, m, InstanceConfig{})
@@ -301,7 +294,7 @@ func TestMappingsAreCounted(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
-	h := host(t, Options{})
+	h := host(t, Options{Compile: CompileHere})
 	m := load(t, h, distinct(t, 14))
 	i := instance(t, m, InstanceConfig{Pipeline: "shop", Step: "pass"})
 	before, _ := h.PipelineUsage("shop")

@@ -39,10 +39,10 @@ func GlobalName(i int) string { return reserved + "global:" + strconv.Itoa(i) }
 
 // RewriteSplit is Rewrite, and takes out of the module how it begins. A module
 // that can't be split is rewritten as by Rewrite; its Image is nil, and why says why.
-func RewriteSplit(p []byte) (metered []byte, image *Image, why string, err error) {
-	m := &module{p: p, results: map[string]uint32{}, image: &Image{}}
+func RewriteSplit(p []byte, l Limits) (metered []byte, image *Image, why string, err error) {
+	m := &module{p: p, l: l, results: map[string]uint32{}, image: &Image{}}
 	if metered, err = m.rewrite(); err == nil && m.image == nil {
-		metered, err = Rewrite(p) // parts of it were taken out before
+		metered, err = Rewrite(p, l) // parts of it were taken out before
 	}
 	return metered, m.image, m.why, err
 }

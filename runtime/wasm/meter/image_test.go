@@ -54,7 +54,7 @@ func (s parts) bytes() []byte {
 // What the host does in the module's place leaves what the module would have.
 func TestSplit(t *testing.T) {
 	whole := beginner().bytes()
-	split, image, why, err := RewriteSplit(whole)
+	split, image, why, err := RewriteSplit(whole, bounds)
 	if err != nil || image == nil {
 		t.Fatal(err, why)
 	}
@@ -141,7 +141,7 @@ func TestUnsplittable(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			p := beginner()
 			tt.change(&p)
-			out, image, why, err := RewriteSplit(p.bytes())
+			out, image, why, err := RewriteSplit(p.bytes(), bounds)
 			if err != nil || image != nil || !strings.Contains(why, tt.why) {
 				t.Fatalf("image %v, %q, %v", image, why, err)
 			}
@@ -156,7 +156,7 @@ func TestUnsplittable(t *testing.T) {
 func TestTableReadsSplit(t *testing.T) {
 	p := beginner()
 	p.code = []byte{opI32Const, 0, opTableGet, 0, 0x1a, opBulk, 16, 0, 0x1a}
-	if _, image, why, err := RewriteSplit(p.bytes()); err != nil || image == nil {
+	if _, image, why, err := RewriteSplit(p.bytes(), bounds); err != nil || image == nil {
 		t.Error(why, err)
 	}
 }
@@ -165,7 +165,7 @@ func TestReservedNames(t *testing.T) {
 	p := beginner().bytes()
 	p = []byte(strings.Replace(string(p), "\x02\x06memory\x02\x00\x02f0\x00\x00", "\x01\x0bcdcd:global\x00\x00", 1))
 	p[strings.Index(string(p), "\x01\x0bcdcd")-1] = 15 // the section's size
-	if _, _, _, err := RewriteSplit(p); err == nil || !strings.Contains(err.Error(), "the host's") {
+	if _, _, _, err := RewriteSplit(p, bounds); err == nil || !strings.Contains(err.Error(), "the host's") {
 		t.Error(err)
 	}
 }
