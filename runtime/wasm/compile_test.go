@@ -265,7 +265,7 @@ func TestCancelledLoad(t *testing.T) {
 			t.Error("children are left:", list)
 		}
 	}
-	if s := h.Stats(); s != (Stats{}) {
+	if s := h.Stats(); !s.Empty() {
 		t.Errorf("%+v", s)
 	}
 	residentKB(t)

@@ -119,7 +119,7 @@ func (s *scene) closedUnderCall() error {
 
 // hostClosedUnderCall ends a host of its own while two guests spin in it.
 func (s *scene) hostClosedUnderCall() error {
-	h, err := NewHost(Options{})
+	h, err := NewHost(Options{Compile: CompileHere})
 	if err != nil {
 		return err
 	}

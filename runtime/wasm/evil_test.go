@@ -205,7 +205,7 @@ func commit(t *testing.T, c crime) {
 	limit(t, syscall.RLIMIT_CPU, childCPUSeconds)
 	s := &scene{T: t, dir: filepath.Join(t.TempDir(), "cache")}
 	var err error
-	if s.host, err = NewHost(Options{CacheDir: s.dir, MemoryBytesMax: 256 << 20}); err != nil {
+	if s.host, err = NewHost(Options{Compile: CompileHere, CacheDir: s.dir, MemoryBytesMax: 256 << 20}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.runAndClose(InstanceConfig{}, evil{data: map[uint32][]byte{200: []byte("first")}}); err != nil { // what is opened once is open now

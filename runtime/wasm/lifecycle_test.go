@@ -179,7 +179,7 @@ func TestManyLoadsOfOneDigest(t *testing.T) {
 		}
 		wg.Wait()
 	}
-	if s := h.Stats(); s.Modules+s.Instances+s.Mappings+s.Files != 0 || s.MemoryBytes+s.SnapshotBytes+s.CodeBytes != 0 {
+	if s := h.Stats(); !s.Empty() {
 		t.Errorf("left %+v", s)
 	}
 }

@@ -27,6 +27,12 @@ type Stats struct {
 	CodeBytesLost     int64 `json:"code_bytes_lost"`     // let go, and still there after several collections: 0
 }
 
+// Empty reports whether the host holds nothing: no module, instance, mapping,
+// descriptor or byte. Code that is on its way out is not the host's any more.
+func (s Stats) Empty() bool {
+	return s.Modules == 0 && s.Instances == 0 && s.Mappings == 0 && s.Files == 0 && s.MemoryBytes == 0 && s.SnapshotBytes == 0 && s.CodeBytes == 0
+}
+
 // Stats returns what the host holds now.
 func (h *Host) Stats() Stats {
 	h.mu.Lock()
