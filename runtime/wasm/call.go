@@ -42,7 +42,9 @@ func (i *Instance) callFor(ctx context.Context, limit time.Duration, fuel int64,
 	i.calls++
 	v, err := i.guest.call(i.ctx, f, a, b)
 	i.calls--
-	i.fuel += i.ctx.granted - i.guest.fuelLeft()
+	used := i.ctx.granted - i.guest.fuelLeft()
+	i.fuel += used
+	i.arena.ledger.called(used, time.Since(i.ctx.began))
 	if err != nil {
 		return 0, i.explain(ctx, err)
 	}
@@ -93,7 +95,7 @@ func (i *Instance) explain(ctx context.Context, err error) error {
 func (i *Instance) trapText(err error) string {
 	text, _, _ := strings.Cut(strings.TrimSuffix(err.Error(), "\n"), "\n")
 	text = strings.TrimSuffix(strings.TrimPrefix(text, "wasm error: "), " (recovered by wazero)")
-	if i.arena.growthRefused() {
+	if i.arena.growthRefused() != nil {
 		text += " (it was refused more memory before)"
 	}
 	if said := i.printed.lastWords(); said != "" {

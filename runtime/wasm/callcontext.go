@@ -32,6 +32,7 @@ var (
 type callContext struct {
 	inst     *Instance
 	parent   context.Context // of the call in hand
+	began    time.Time
 	deadline time.Time
 	turn     time.Time   // when the guest last had to wait for its processor
 	stopped  atomic.Bool // the instance closes; set from any goroutine
@@ -58,8 +59,8 @@ func (c *callContext) begin(ctx context.Context, limit time.Duration, fuel int64
 	case ctx.Err() != nil:
 		return 0, context.Cause(ctx)
 	}
-	c.parent, c.turn = ctx, time.Now()
-	c.deadline = c.turn.Add(limit)
+	c.parent, c.began = ctx, time.Now()
+	c.turn, c.deadline = c.began, c.began.Add(limit)
 	c.limited, c.left, c.granted = fuel > 0, fuel, 0
 	return c.grant(), nil
 }

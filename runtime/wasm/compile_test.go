@@ -165,7 +165,7 @@ func TestDamagedCodeIsCompiledAnew(t *testing.T) {
 // processor, is made anew, and never compiled where it was to be loaded.
 func TestCodeOfAnotherMachine(t *testing.T) {
 	h := apartHost(t, Options{CacheDir: t.TempDir()})
-	metered, err := meter.Rewrite(distinct(t, 1), smallPolicy.bodies)
+	metered, _, _, err := meter.RewriteSplit(distinct(t, 1), smallPolicy.bodies)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +238,7 @@ func TestCompileBomb(t *testing.T) {
 			if now := residentKB(t); now > before+8<<10 {
 				t.Errorf("resident memory went from %d to %d KiB", before, now)
 			}
-			if s := h.CompileStats(); s.Failed != 1 || h.Stats() != (Stats{}) {
+			if s := h.CompileStats(); s.Failed != 1 || !h.Stats().Empty() {
 				t.Errorf("%+v, %+v", s, h.Stats())
 			}
 			use(t, h, distinct(t, 2)) // the host is unharmed
@@ -270,7 +270,7 @@ func TestCancelledLoad(t *testing.T) {
 			t.Error("children are left:", list)
 		}
 	}
-	if s := h.Stats(); s != (Stats{}) {
+	if s := h.Stats(); !s.Empty() {
 		t.Errorf("%+v", s)
 	}
 	residentKB(t)

@@ -146,7 +146,7 @@ func (s *scene) hostClosedUnderCall() error {
 		s.Errorf("an instance of a closed host: %v", err)
 	}
 	_ = m.Close(s.Context())
-	if left := h.Stats(); left != (Stats{}) {
+	if left := h.Stats(); !left.Empty() {
 		s.Errorf("left %+v", left)
 	}
 	<-done

@@ -237,7 +237,7 @@ func commit(t *testing.T, c crime) {
 	for _, f := range s.open {
 		f()
 	}
-	if left := s.host.Stats(); left != (Stats{}) {
+	if left := s.host.Stats(); !left.Empty() {
 		t.Errorf("left %+v", left)
 	}
 	if err := s.host.Close(context.Background()); err != nil {

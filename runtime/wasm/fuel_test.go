@@ -266,9 +266,14 @@ func FuzzMeter(f *testing.F) {
 		if err != nil {
 			return
 		}
-		metered, err := meter.Rewrite(module, policyOf(&v.survey).bodies)
+		limits := policyOf(&v.survey).bodies
+		metered, err := meter.Rewrite(module, limits)
 		if took := heapBytes() - at; took > vetBytesMax+vetBytesEach*uint64(len(module)) {
 			t.Fatalf("%d bytes allocated for a module of %d", took, len(module))
+		}
+		split, _, _, splitErr := meter.RewriteSplit(module, limits)
+		if (err == nil) != (splitErr == nil) {
+			t.Fatalf("whole: %v, split: %v", err, splitErr)
 		}
 		if err != nil {
 			if f := fault.Of(err); f.Code == "unexpected" || f.Hint == "" {
@@ -278,11 +283,11 @@ func FuzzMeter(f *testing.F) {
 		}
 		at = heapBytes()
 		before, after := valid(t, withoutCustom(module)), valid(t, metered)
-		if before != after {
-			t.Fatalf("valid before: %v, after: %v", before, after)
-		}
 		if took := heapBytes() - at; took > compileBytesMax+compileBytesEach*uint64(len(module)) {
 			t.Fatalf("the engine allocated %d bytes for a module of %d", took, len(module))
+		}
+		if apart := valid(t, split); before != after || before != apart {
+			t.Fatalf("valid before: %v, after: %v, split: %v", before, after, apart)
 		}
 	})
 }

@@ -33,6 +33,15 @@ type Connector interface {
 	Row(r sdk.Row, out *Output) (sdk.Verdict, error)
 }
 
+// Warmer may be implemented by connectors whose Init takes long for reasons
+// that are the same for every configuration, such as encoding/json making
+// itself acquainted with a type. Warm is called while the module starts, by
+// Register, and what it leaves in memory is there in all instances: the host
+// starts a module once, and has the others begin with a copy. It must not
+// print, use capabilities, or depend on package-level variables that are
+// declared behind Register.
+type Warmer interface{ Warm() }
+
 // Instance is a connector in the midst of its host. Its methods are the ABI's
 // calls with Go's types; the WebAssembly exports wrap them.
 type Instance struct {

@@ -11,6 +11,9 @@ var registered Instance
 // documentation for why.
 func Register(c Connector) bool {
 	registered.connector = c
+	if w, ok := c.(Warmer); ok {
+		w.Warm()
+	}
 	return true
 }
 
