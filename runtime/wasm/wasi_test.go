@@ -3,29 +3,29 @@ package wasm
 import (
 	"encoding/binary"
 	"log/slog"
-	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
 )
 
-// surroundings is an instance with no guest: all that the WASI functions use.
-func surroundings() *Instance {
-	i := &Instance{pcg: rand.NewPCG(1, 2)}
-	i.random = rand.New(i.pcg)
+// guestless is an instance with no guest: all that host functions use.
+func guestless() *Instance {
+	i := &Instance{}
+	i.ctx = &callContext{inst: i}
+	i.surround()
 	i.clock.wall = 1_000_000
 	return i
 }
 
 func callWASI(i *Instance, name string, mem []byte, args ...uint64) uint64 {
 	stack := append(args, 0)
-	wasiFuncs[name](i, mem, stack)
+	wasiFuncs[name].call(i, mem, stack)
 	return stack[0]
 }
 
 // No pointer that a guest makes up reaches outside its memory.
 func TestWASIRefusesWildPointers(t *testing.T) {
-	i, mem := surroundings(), make([]byte, 4096)
+	i, mem := guestless(), make([]byte, 4096)
 	const wild = 1<<32 - 4
 	binary.LittleEndian.PutUint32(mem[64:], 4090) // an iovec that runs past the end
 	binary.LittleEndian.PutUint32(mem[68:], 100)
@@ -52,7 +52,7 @@ func TestWASIRefusesWildPointers(t *testing.T) {
 }
 
 func TestClockNeverGoesBack(t *testing.T) {
-	i, mem := surroundings(), make([]byte, 4096)
+	i, mem := guestless(), make([]byte, 4096)
 	last := uint64(0)
 	for n := range 100 {
 		sub := mem[64 : 64+subBytes]
@@ -79,7 +79,7 @@ func TestClockNeverGoesBack(t *testing.T) {
 
 // Of several, the earliest timeout passes; a file answers at once that it is none.
 func TestPollTakesTheEarliest(t *testing.T) {
-	i, mem := surroundings(), make([]byte, 4096)
+	i, mem := guestless(), make([]byte, 4096)
 	for k, timeout := range []uint64{5000, 3000, 9000} {
 		binary.LittleEndian.PutUint64(mem[64+subBytes*k:], uint64(k+1))
 		binary.LittleEndian.PutUint64(mem[64+subBytes*k+subTimeout:], timeout)
