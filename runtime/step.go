@@ -16,6 +16,7 @@ type step struct {
 	onError pipeline.OnError
 	result  wasm.Result
 	failed  []pipeline.Failure
+	writes  []pipeline.Write
 }
 
 func (s *step) OnError() pipeline.OnError { return s.onError }
@@ -30,7 +31,11 @@ func (s *step) Process(ctx context.Context, in *sdk.Batch) (pipeline.Output, err
 	for _, d := range s.result.Dead {
 		s.failed = append(s.failed, pipeline.Failure{Row: d.Row, Reason: d.Reason})
 	}
-	return pipeline.Output{Batch: s.result.Out, Failed: s.failed, Dropped: s.result.Dropped}, nil
+	s.writes = s.writes[:0]
+	for _, w := range s.result.Writes {
+		s.writes = append(s.writes, pipeline.Write(w))
+	}
+	return pipeline.Output{Batch: s.result.Out, Failed: s.failed, Dropped: s.result.Dropped, Writes: s.writes}, nil
 }
 
 func (s *step) Close(ctx context.Context) (any, error) {

@@ -14,6 +14,9 @@ const (
 	kindCheckpoint byte = 'c'
 	kindDeadLetter byte = 'd'
 	kindSteps      byte = 'f'
+	kindUsed       byte = 'q'
+	kindTrimmed    byte = 't'
+	kindUndo       byte = 'u'
 	kindValue      byte = 'k'
 	kindSchema     byte = 's'
 )
@@ -89,6 +92,19 @@ func cutDeadLetter(rest []byte) (step, tx string, row uint64, err error) {
 func valueKey(pipeline, step string, key []byte) []byte {
 	return append(appendText(pipelineKey(pipeline, kindValue), step), key...)
 }
+
+// undoKey orders what takes back batches' changes as these were made.
+func undoKey(pipeline string, n uint64) []byte {
+	return binary.BigEndian.AppendUint64(pipelineKey(pipeline, kindUndo), n)
+}
+
+// usedKey is the size of what a step's connector keeps.
+func usedKey(pipeline, step string) []byte {
+	return appendText(pipelineKey(pipeline, kindUsed), step)
+}
+
+// trimmedKey is there once the oldest changes can't be taken back any more.
+func trimmedKey(pipeline string) []byte { return pipelineKey(pipeline, kindTrimmed) }
 
 // prefixEnd returns the first key behind all keys with the prefix.
 func prefixEnd(prefix []byte) []byte {

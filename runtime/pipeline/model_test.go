@@ -126,6 +126,11 @@ func (s *modelSink) Claim(ctx context.Context, hint sink.Hint, initial func(cont
 			a.Base, a.At, a.Complete = hint.Position, sink.Place{}, false
 		}
 	}
+	for _, m := range s.b.messages {
+		if m.Kind == sink.KindData {
+			a.Messages++
+		}
+	}
 	s.b.epoch++
 	s.epoch, a.Epoch = s.b.epoch, s.b.epoch
 	m := stored{Kind: sink.KindMarker, Base: a.Base, Place: a.At, TxLast: a.Complete, Epoch: s.epoch, Fingerprint: s.fingerprint}

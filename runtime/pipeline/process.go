@@ -60,6 +60,7 @@ func (a *attempt) batch(ctx context.Context, b *cdc.Batch) (published bool, err 
 		err = a.send(ctx, f, &a.changes)
 	}
 	a.changes.Reset()
+	a.written = a.written[:0]
 	if err != nil {
 		f.release()
 		return false, err
@@ -87,6 +88,9 @@ func (a *attempt) fill(ctx context.Context, b *cdc.Batch, f *flight) error {
 	}
 	f.rowsOut = uint64(out.Rows())
 	f.group, err = a.render.group(b, out)
+	if err == nil {
+		a.stage(b, out, f)
+	}
 	if f.group != nil {
 		f.messages, f.bytes = len(f.group.Messages), f.group.Bytes
 	}
@@ -166,6 +170,7 @@ func (a *attempt) runSteps(ctx context.Context, b *cdc.Batch, f *flight) (*sdk.B
 				return nil, err
 			}
 		}
+		a.collect(s, rows, out.Writes)
 		f.dropped += uint64(out.Dropped)
 		rows = out.Batch
 	}

@@ -48,6 +48,8 @@ type Hint struct {
 	// message then says where. An empty group ends where the group before it
 	// did, and the first of a run where the claim's Anchor stood.
 	Exact bool
+	// Messages is how many data messages the sink had then.
+	Messages uint64
 }
 
 // Anchor is what the sink says was delivered last: the truth about where to
@@ -67,6 +69,9 @@ type Anchor struct {
 	// Lost is how many messages behind the anchor the hint knows to have been
 	// confirmed: the sink lost its tail, and they are to be sent again.
 	Lost uint64
+	// Messages is how many data messages the sink has up to the anchor. A sink
+	// that resumes where the hint says gives the hint's number.
+	Messages uint64
 }
 
 // Place is a message's place in the source's log: the transaction, the row's

@@ -63,7 +63,7 @@ func (c *Chain) claimed(a anchor, epoch, lost uint64) sink.Anchor {
 	if a.foreign > 0 {
 		c.cfg.Log.Warn("stepped over messages of another writer", "stream", c.cfg.Stream, "messages", a.foreign)
 	}
-	return sink.Anchor{Base: a.base, At: a.place, Complete: a.whole, Found: a.found, Epoch: epoch, Fingerprint: a.print, Lost: lost}
+	return sink.Anchor{Base: a.base, At: a.place, Complete: a.whole, Found: a.found, Epoch: epoch, Fingerprint: a.print, Lost: lost, Messages: a.count}
 }
 
 func (c *Chain) fenced(epoch uint64, why string) error {
