@@ -8,6 +8,7 @@ import (
 	"github.com/cdcd-io/cdcd/runtime/pipeline"
 	"github.com/cdcd-io/cdcd/runtime/wasm"
 	"github.com/cdcd-io/cdcd/sdk"
+	"github.com/cdcd-io/cdcd/state"
 )
 
 // step is a WebAssembly step as the pipeline wants it.
@@ -44,9 +45,10 @@ func (s *step) Close(ctx context.Context) (any, error) {
 }
 
 // openStep instantiates a loaded module.
-func openStep(ctx context.Context, m *wasm.Module, pipelineName string, c config.Step) (pipeline.Step, error) {
+func openStep(ctx context.Context, m *wasm.Module, pipelineName string, c config.Step, kept *state.Pipeline, metrics *wasm.Metrics) (pipeline.Step, error) {
 	sc := wasm.StepConfig{Instance: wasm.InstanceConfig{Pipeline: pipelineName, Step: c.Name, Config: c.With,
-		Capabilities: c.Allow, MemoryBytesMax: int64(c.Limits.Memory), Fuel: int64(c.Limits.Fuel), Time: c.Limits.Time.Std()}}
+		Capabilities: c.Allow, Secrets: c.Secrets, KV: kept.Values(c.Name), KVBytesMax: int64(c.Limits.KV), Metrics: metrics,
+		MemoryBytesMax: int64(c.Limits.Memory), Fuel: int64(c.Limits.Fuel), Time: c.Limits.Time.Std()}}
 	if len(c.Only) > 0 {
 		sc.Only = func(s *sdk.Schema) bool { return matchesAny(c.Only, s.FullName()) }
 	}
