@@ -261,6 +261,77 @@ func TestSecret(t *testing.T) {
 	}
 }
 
+// No pointer, length, row or number that a guest makes up does harm.
+func TestCapabilitiesRefuseWildArguments(t *testing.T) {
+	const wild = 1<<32 - 4
+	i, mem := guestless(), make([]byte, 4096)
+	i.config.Metrics = NewMetrics()
+	i.kv = newOverlay("p/s", memory{}, 0)
+	i.rowsFrom, i.rowsEnd = 2, 5
+	copy(mem, "key")
+	for _, tt := range []struct {
+		module, name string
+		want         int
+		args         []uint64
+	}{
+		{sdk.ModuleKV, "get", sdk.CapInvalid, []uint64{wild, 8, 0, 8}}, {sdk.ModuleKV, "get", sdk.CapInvalid, []uint64{0, 0, 0, 8}},
+		{sdk.ModuleKV, "get", sdk.CapInvalid, []uint64{0, 1025, 0, 8}}, {sdk.ModuleKV, "get", sdk.CapNotFound, []uint64{0, 3, 0, 8}},
+		{sdk.ModuleKV, "put", sdk.CapInvalid, []uint64{2, wild, 8, 0, 8}}, {sdk.ModuleKV, "put", sdk.CapInvalid, []uint64{2, 0, 3, wild, 8}},
+		{sdk.ModuleKV, "put", sdk.CapTooLarge, []uint64{2, 0, 3, 0, 1 << 17}}, {sdk.ModuleKV, "put", sdk.CapInvalid, []uint64{1, 0, 3, 0, 3}},
+		{sdk.ModuleKV, "put", sdk.CapInvalid, []uint64{5, 0, 3, 0, 3}}, {sdk.ModuleKV, "put", 0, []uint64{3, 0, 3, 0, 3}},
+		{sdk.ModuleKV, "put", sdk.CapInvalid, []uint64{2, 0, 3, 0, 3}}, // a row behind which one was written for
+		{sdk.ModuleKV, "get", sdk.CapInvalid, []uint64{0, 3, wild, 8}}, {sdk.ModuleKV, "get", 3, []uint64{0, 3, 64, 1}},
+		{sdk.ModuleKV, "delete", sdk.CapInvalid, []uint64{3, wild, 3}}, {sdk.ModuleKV, "undo", 0, []uint64{1 << 31}},
+		{sdk.ModuleKV, "scan", sdk.CapInvalid, []uint64{wild, 8, 0, 0, 0, 8}}, {sdk.ModuleKV, "scan", sdk.CapInvalid, []uint64{0, 0, wild, 8, 0, 8}},
+		{sdk.ModuleKV, "scan", sdk.CapInvalid, []uint64{0, 0, 0, 0, wild, 8}}, {sdk.ModuleKV, "scan", 14, []uint64{0, 0, 0, 0, 64, 8}},
+		{sdk.ModuleMetrics, "declare", sdk.CapInvalid, []uint64{0, wild, 8, 0, 0}}, {sdk.ModuleMetrics, "declare", sdk.CapInvalid, []uint64{2, 0, 3, wild, 4}},
+		{sdk.ModuleMetrics, "declare", sdk.CapInvalid, []uint64{2, 0, 3, 0, 17}}, {sdk.ModuleMetrics, "declare", sdk.CapInvalid, []uint64{3, 0, 3, 0, 0}},
+		{sdk.ModuleMetrics, "declare", sdk.CapInvalid, []uint64{2, 0, 3, 64, 2}}, {sdk.ModuleMetrics, "add", sdk.CapNotFound, []uint64{7, 0}},
+		{sdk.ModuleMetrics, "observe", sdk.CapNotFound, []uint64{1<<32 - 1, 0}},
+		{sdk.ModuleRandom, "fill", sdk.CapInvalid, []uint64{wild, 8}}, {sdk.ModuleRandom, "fill", sdk.CapInvalid, []uint64{0, 1 << 31}},
+		{sdk.ModuleSecret, "get", sdk.CapInvalid, []uint64{wild, 8, 0, 8}}, {sdk.ModuleSecret, "get", sdk.CapNotFound, []uint64{0, 3, 0, 8}},
+	} {
+		stack := append(slices.Clone(tt.args), 0, 0)
+		capabilities[tt.module].funcs[tt.name].call(i, mem, stack)
+		if got := int(int32(uint32(stack[0]))); got != tt.want {
+			t.Errorf("%s.%s%v: %d, want %d", tt.module, tt.name, tt.args, got, tt.want)
+		}
+	}
+	i.rowsEnd = 0
+	for name, args := range map[string][]uint64{"get": {0, 3, 0, 8}, "put": {3, 0, 3, 0, 3}, "delete": {3, 0, 3}, "scan": {0, 0, 0, 0, 0, 8}} {
+		stack := append(args, 0, 0)
+		capabilities[sdk.ModuleKV].funcs[name].call(i, mem, stack)
+		if got := int(int32(uint32(stack[0]))); got != sdk.CapNoBatch {
+			t.Errorf("%s without a batch: %d", name, got)
+		}
+	}
+}
+
+// What the host does for a guest comes out of the guest's fuel.
+func TestCapabilitiesCostFuel(t *testing.T) {
+	i := guestless()
+	i.ctx.granted = 0
+	capabilities[sdk.ModuleRandom].funcs["fill"].call(i, make([]byte, 1<<16), []uint64{0, 1 << 16})
+	if i.ctx.granted != 1<<16/16 {
+		t.Errorf("64 KiB cost %d", i.ctx.granted)
+	}
+	s := capsStep(t, InstanceConfig{KV: memory{}, Fuel: 3_000_000}, nil)
+	var res Result
+	if err := s.Process(t.Context(), batchOf("flood k"), &res); err != nil {
+		t.Fatal(err)
+	}
+	if len(res.Dead) != 1 || !strings.Contains(res.Dead[0].Reason, "used up the fuel") || len(res.Writes) != 0 {
+		t.Errorf("%+v", res.Dead)
+	}
+}
+
+// A function of a capability with another type is refused at load.
+func TestCapabilityTypes(t *testing.T) {
+	f := forged{buf: 65536, pages: 8, imports: [][2]string{{sdk.ModuleKV, "get"}}, importType: 3}
+	_, err := newHost(t).Load(t.Context(), stamp(t, f.bytes(), "odd", "kv"))
+	refusedFor(t, err, "module_invalid", "cdcd:kv/1.get with the type")
+}
+
 // Each capability must be granted and listed; the error says which is missing.
 func TestEachCapabilityIsGranted(t *testing.T) {
 	h := newHost(t)
