@@ -26,7 +26,22 @@ func checkStep(s config.Step) []*fault.Fault {
 	if err != nil {
 		return []*fault.Fault{at("wasm", fault.Of(err))}
 	}
-	return checkWith(c.Manifest, s.With)
+	return append(checkGrants(c.Manifest, s.Allow), checkWith(c.Manifest, s.With)...)
+}
+
+// checkGrants finds the capabilities that a connector's manifest lists and the
+// step does not grant. One that is listed and never imported would load without
+// it; that the author lists it is reason enough to ask.
+func checkGrants(m sdk.Manifest, allow []string) []*fault.Fault {
+	var found []*fault.Fault
+	for _, c := range m.Capabilities {
+		if !slices.Contains(allow, c) {
+			found = append(found, fault.New(fault.Config, "capability_not_granted", "allow",
+				"add the capability to the step: allow: ["+strings.Join(m.Capabilities, ", ")+"]",
+				"the connector %s needs the capability %q, which the step does not grant", m.Name, c))
+		}
+	}
+	return found
 }
 
 func at(path string, f *fault.Fault) *fault.Fault {

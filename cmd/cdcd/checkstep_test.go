@@ -10,6 +10,18 @@ import (
 	"github.com/cdcd-io/cdcd/sdk"
 )
 
+func TestCheckGrants(t *testing.T) {
+	m := sdk.Manifest{Name: "number", Capabilities: []string{"kv", "log"}}
+	if got := checkGrants(m, []string{"log", "kv", "clock"}); len(got) != 0 {
+		t.Errorf("%v", got)
+	}
+	got := checkGrants(m, []string{"log"})
+	if len(got) != 1 || got[0].Code != "capability_not_granted" || got[0].Path != "allow" ||
+		!strings.Contains(got[0].Err.Error(), `"kv"`) || !strings.Contains(got[0].Hint, "allow: [kv, log]") {
+		t.Errorf("%v", got)
+	}
+}
+
 func TestCheckWith(t *testing.T) {
 	var schema any
 	if err := json.Unmarshal([]byte(`{

@@ -26,7 +26,7 @@ type stepKeys struct {
 	Name    string          `yaml:"name" doc:"unique in the pipeline; state and metrics belong to pipeline/name"`
 	Only    []string        `yaml:"only" doc:"tables that the step sees: db.table, * matches any characters"`
 	With    json.RawMessage `yaml:"with" doc:"the connector's own configuration"`
-	Allow   []string        `yaml:"allow" doc:"capabilities that the step grants its module, such as log; the default is none"`
+	Allow   []string        `yaml:"allow" doc:"capabilities that the step grants its module: clock, kv, log, metrics, random, secret; the default is none"`
 	Secrets secrets         `yaml:"secrets" doc:"what the module may ask for by name, with allow: [secret]: name: ${env:NAME}"`
 	Limits  Limits          `yaml:"limits" doc:"what one instance may use"`
 	OnError OnError         `yaml:"on_error" doc:"what becomes of a row that the step can't process: halt, dead_letter or skip"`
