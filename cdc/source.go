@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cdcd-io/cdcd/internal/budget"
+	"github.com/cdcd-io/cdcd/internal/checkup"
 	"github.com/cdcd-io/cdcd/sdk"
 )
 
@@ -86,11 +87,24 @@ type Batch struct {
 	// LogPos names End's place for people: "binlog.000007:4711".
 	LogPos string
 
+	// Definitions is what the source has put into its SchemaStore since the batch
+	// before, and what it would have put had an earlier run not done so. A sink
+	// that keeps it lets the history be rebuilt where the store is lost.
+	Definitions []Definition
+
 	// Held is the byte budget that the batch holds; whoever ends the batch's
 	// journey calls Release.
 	Held *budget.Reservation
 	// Recycle gives the batch's buffers back to the source; nil for none.
 	Recycle func()
+}
+
+// Definition is a record of a SchemaStore on its way to the sink.
+type Definition struct {
+	Behind sdk.Position // as in SchemaStore.Put
+	DB     string
+	Table  string // empty for a record of a database
+	Record []byte // as in SchemaStore.Put; JSON
 }
 
 // Release ends the batch's journey: budget and buffers go back. The batch must
@@ -140,6 +154,14 @@ type Kind struct {
 	NewConfig func() any
 	// Open makes a source from what NewConfig returned. It connects to nothing.
 	Open func(config any, env Env) (Source, error)
+	// Examine looks at the server that a configuration names, changing nothing,
+	// and says for each thing how it is and what mends it; nil for a kind that
+	// has nothing to look at. Preflight refuses what can't work; Examine also
+	// tells what weakens a promise. Env.Pipeline and Env.Now are needed.
+	Examine func(ctx context.Context, config any, env Env) []checkup.Result
+	// FromDSN returns a configuration that reads some tables of the server that
+	// a DSN names; nil when the DSN is another kind's, or for a kind without.
+	FromDSN func(dsn string, tables []string) any
 }
 
 // State is what a source is doing.

@@ -25,6 +25,8 @@ const (
 	CodeSourceStopped = "source_stopped"
 	CodeSinkBroken    = "sink_broken"
 	CodeStateMissing  = "kv_missing"
+
+	CodeHistoryUnreadable = "history_unreadable"
 )
 
 const (

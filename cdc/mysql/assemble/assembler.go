@@ -272,7 +272,10 @@ func (a *Assembler) emit(ctx context.Context) error {
 		LogBytes: a.logBytes,
 		LogPos:   a.at.position().Place(),
 		Recycle:  func() { a.pool.put(b) },
+
+		Definitions: a.defs.told,
 	}
+	a.defs.told = nil
 	if a.o.Env.Share != nil {
 		held, err := a.o.Env.Share.Acquire(ctx, int64(batch.Size()))
 		if err != nil {
