@@ -70,7 +70,7 @@ func Module(t testing.TB, dir string) *wasm.Module {
 	if module, err = manifest.Append(module, text); err != nil {
 		t.Fatal(err)
 	}
-	h, err := wasm.NewHost(wasm.Options{})
+	h, err := wasm.NewHost(wasm.Options{Compile: wasm.CompileHere})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,6 +44,8 @@ func (e *emitter) function(dst []byte, s *scanner, p []byte, at int, t funcType)
 			o = leb(append(o, opBr), d.arg)
 		case editBulk:
 			o = e.size(o, uint32(s.locals))
+		case editWide:
+			o = e.choose(o, d.arg, uint32(s.locals), p[d.at:d.end])
 		case editCharge:
 			if g := s.segs[d.arg]; d.arg > 0 && g.into == int32(d.arg) {
 				o = e.subtract(o, e.fuel, max(g.cost, 1))
