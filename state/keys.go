@@ -13,6 +13,7 @@ const formatVersion = "1"
 const (
 	kindCheckpoint byte = 'c'
 	kindDeadLetter byte = 'd'
+	kindEpoch      byte = 'e'
 	kindSteps      byte = 'f'
 	kindUsed       byte = 'q'
 	kindTrimmed    byte = 't'
@@ -96,6 +97,11 @@ func valueKey(pipeline, step string, key []byte) []byte {
 // undoKey orders what takes back batches' changes as these were made.
 func undoKey(pipeline string, n uint64) []byte {
 	return binary.BigEndian.AppendUint64(pipelineKey(pipeline, kindUndo), n)
+}
+
+// epochKey is a number under which the pipeline claimed its sink, or meant to.
+func epochKey(pipeline string, epoch uint64) []byte {
+	return binary.BigEndian.AppendUint64(pipelineKey(pipeline, kindEpoch), epoch)
 }
 
 // usedKey is the size of what a step's connector keeps.

@@ -362,6 +362,28 @@ func TestHistoryIsBounded(t *testing.T) {
 	}
 }
 
+// A pipeline knows its claims, also those that it only meant to make, and no more
+// than some.
+func TestClaimsAreRemembered(t *testing.T) {
+	p := pipelineT(t, openT(t, t.TempDir(), Options{}), "p")
+	if own, any, err := p.Wrote(5); own || any || err != nil {
+		t.Error(own, any, err)
+	}
+	for n := range uint64(epochsMax + 3) {
+		if err := p.Claiming(1000 + n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for epoch, want := range map[uint64]bool{1000: false, 1002: false, 1003: true, 1000 + epochsMax + 2: true, 5: false} {
+		if own, any, err := p.Wrote(epoch); own != want || !any || err != nil {
+			t.Errorf("epoch %d: %t, %t, %v", epoch, own, any, err)
+		}
+	}
+	if numbers, err := p.epochs(); len(numbers) != epochsMax || err != nil {
+		t.Errorf("%d numbers: %v", len(numbers), err)
+	}
+}
+
 func FuzzDecodeRecord(f *testing.F) {
 	r := &record{time: time.Unix(1, 0), exact: true, end: "9", entries: []entry{
 		{step: "a", key: []byte("k"), at: at("t", 3, 4), had: true, prior: []byte("p"), grown: -5}, {step: "a", key: []byte("k")}}}

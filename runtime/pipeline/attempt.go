@@ -114,7 +114,8 @@ func (a *attempt) claim(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	hint := sink.Hint{Token: last.Token, Position: last.Position, Exact: last.Exact, Messages: last.Messages}
+	hint := sink.Hint{Token: last.Token, Position: last.Position, Exact: last.Exact, Messages: last.Messages,
+		Claiming: p.spec.State.Claiming}
 	anchor, err := p.spec.Sink.Claim(ctx, hint, p.spec.Source.Initial)
 	if err != nil {
 		return false, err
@@ -122,7 +123,7 @@ func (a *attempt) claim(ctx context.Context) (done bool, err error) {
 	if err := a.checkConfig(anchor); err != nil {
 		return false, err
 	}
-	if err := a.rollBack(anchor, known); err != nil {
+	if err := a.rollBack(anchor, last, known); err != nil {
 		return false, err
 	}
 	if err := a.learn(ctx, last.Token); err != nil {

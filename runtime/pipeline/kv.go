@@ -72,14 +72,30 @@ func before(row sdk.Row, tx int, ordinal uint64) bool {
 	return row.TxIndex() < tx || row.TxIndex() == tx && row.Ordinal() < ordinal
 }
 
+// checkOwn refuses to go on where steps keep values and the sink has messages
+// that were made with another state: this one was lost, or another cdcd had the
+// sink meanwhile.
+func (a *attempt) checkOwn(anchor sink.Anchor, last state.Checkpoint, known bool) error {
+	p := a.p
+	own, any, err := p.spec.State.Wrote(anchor.Writer)
+	if err != nil {
+		return err
+	}
+	foreign := anchor.Writer != 0 && any && !own && anchor.Messages != last.Messages
+	if p.spec.Stateful && anchor.Found && anchor.Messages > 0 && (!known || foreign) {
+		return fault.New(fault.Environment, CodeStateMissing, p.spec.Name,
+			"run it with the state directory that it was last run with, or restore that; or begin anew: give the pipeline and its sink new names",
+			"the sink has %d messages of this pipeline, and this state has not what its steps kept for all of them", anchor.Messages)
+	}
+	return nil
+}
+
 // rollBack takes connectors' values back to what they were at the anchor.
-func (a *attempt) rollBack(anchor sink.Anchor, known bool) error {
+func (a *attempt) rollBack(anchor sink.Anchor, last state.Checkpoint, known bool) error {
 	p := a.p
 	a.data = anchor.Messages
-	if p.spec.Stateful && !known && anchor.Found && anchor.Messages > 0 {
-		return fault.New(fault.Environment, CodeStateMissing, p.spec.Name,
-			"run it with the state directory that it was run with, or restore that; or begin anew: give the pipeline and its sink new names",
-			"the sink has %d messages of this pipeline, and the state has nothing of what its steps kept for them", anchor.Messages)
+	if err := a.checkOwn(anchor, last, known); err != nil {
+		return err
 	}
 	cut := state.Cut{Base: anchor.Base, Tx: anchor.At.Tx, Row: anchor.At.Row, Complete: anchor.Complete, Messages: anchor.Messages}
 	undone, err := p.spec.State.RollBack(cut, func(end sdk.Position) (bool, error) { return p.spec.Source.Covers(anchor.Base, end) })

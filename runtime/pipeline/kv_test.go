@@ -166,6 +166,43 @@ func TestCrashesChangeNothingKept(t *testing.T) {
 	})
 }
 
+// A cdcd that had the stream meanwhile has kept what this one has not.
+func TestStateOfAnotherWriter(t *testing.T) {
+	row := func(id string) cdctest.Tx {
+		return cdctest.Tx{ID: id, Rows: []cdctest.Row{{Schema: cdctest.Table(1, "t"), Key: 5}}}
+	}
+	run := func(w *world, txs ...cdctest.Tx) error {
+		r := w.rig(t, cdctest.Script{Ends: true, Txs: txs}, counting(0))
+		defer r.close(t)
+		return r.p.Run(t.Context())
+	}
+	ours := newWorld()
+	if err := run(ours, row("a:1")); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(ours, row("a:1"), row("a:2")); err != nil { // of an earlier life of ours
+		t.Fatal(err)
+	}
+	crashed := &world{ours.broker, ours.disk.Crash(1)}
+	claimed := &world{crashed.broker, newWorld().disk}
+	if err := run(claimed, row("a:1"), row("a:2")); faultOf(err, CodeStateMissing) == nil {
+		t.Error("a state that knows nothing goes on:", err)
+	}
+	// That one has put a marker into the stream, and nothing else: no reason to stop.
+	if err := run(crashed, row("a:1"), row("a:2")); err != nil {
+		t.Error("another's marker:", err)
+	}
+	w := &world{crashed.broker, newWorld().disk}
+	r := w.rig(t, cdctest.Script{Ends: true, Txs: []cdctest.Tx{row("a:1"), row("a:2"), row("a:3")}}, nil) // keeps nothing, so it may
+	if err := r.p.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.close(t)
+	if err := run(crashed, row("a:1"), row("a:2"), row("a:3"), row("a:4")); faultOf(err, CodeStateMissing) == nil {
+		t.Error("another's messages:", err)
+	}
+}
+
 // A stream that others have filled, or whose state is gone, is not continued
 // from values that were never there.
 func TestStateMissing(t *testing.T) {

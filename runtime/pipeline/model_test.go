@@ -131,6 +131,14 @@ func (s *modelSink) Claim(ctx context.Context, hint sink.Hint, initial func(cont
 			a.Messages++
 		}
 	}
+	if n := len(s.b.messages); n > 0 {
+		a.Writer = s.b.messages[n-1].Epoch
+	}
+	if hint.Claiming != nil {
+		if err := hint.Claiming(s.b.epoch + 1); err != nil {
+			return a, err
+		}
+	}
 	s.b.epoch++
 	s.epoch, a.Epoch = s.b.epoch, s.b.epoch
 	m := stored{Kind: sink.KindMarker, Base: a.Base, Place: a.At, TxLast: a.Complete, Epoch: s.epoch, Fingerprint: s.fingerprint}

@@ -50,6 +50,10 @@ type Hint struct {
 	Exact bool
 	// Messages is how many data messages the sink had then.
 	Messages uint64
+	// Claiming, when set, is told the number of the claim before the sink records
+	// it, so that a writer knows its own messages whenever it dies. Its error
+	// ends Claim.
+	Claiming func(epoch uint64) error
 }
 
 // Anchor is what the sink says was delivered last: the truth about where to
@@ -61,8 +65,9 @@ type Anchor struct {
 	Complete bool
 	// Found is false for a sink that had nothing before this claim.
 	Found bool
-	// Epoch is this claim's number.
-	Epoch uint64
+	// Epoch is this claim's number, and Writer that of the claim that the last
+	// message is of; 0 where the sink keeps none.
+	Epoch, Writer uint64
 	// Fingerprint is Env.Fingerprint as it was when the last message was
 	// written; empty where the sink keeps none.
 	Fingerprint string
