@@ -62,7 +62,11 @@ func (b *builder) build(ctx context.Context, c config.Pipeline) (p *pipeline.Pip
 	}
 	spec.Config = fingerprint(c, modules)
 	if len(c.Steps) > 0 {
-		spec.Steps = func(ctx context.Context) ([]pipeline.Step, error) { return openSteps(ctx, c, modules) }
+		metrics := b.d.metrics(c)
+		spec.Steps = func(ctx context.Context) ([]pipeline.Step, error) {
+			return openSteps(ctx, c, modules, spec.State, metrics)
+		}
+		spec.Stateful = slices.ContainsFunc(modules, func(m *wasm.Module) bool { return slices.Contains(m.Imports(), "kv") })
 	}
 	if spec.Source, err = b.source(c, &spec); err != nil {
 		return nil, nil, err
@@ -168,10 +172,10 @@ func closeModules(ctx context.Context, modules []*wasm.Module) error {
 	return errors.Join(errs...)
 }
 
-func openSteps(ctx context.Context, c config.Pipeline, modules []*wasm.Module) ([]pipeline.Step, error) {
+func openSteps(ctx context.Context, c config.Pipeline, modules []*wasm.Module, kept *state.Pipeline, metrics []*wasm.Metrics) ([]pipeline.Step, error) {
 	var steps []pipeline.Step
 	for i, sc := range c.Steps {
-		s, err := openStep(ctx, modules[i], c.Name, sc)
+		s, err := openStep(ctx, modules[i], c.Name, sc, kept, metrics[i])
 		if err != nil {
 			for _, open := range steps {
 				_, cerr := open.Close(context.WithoutCancel(ctx))

@@ -89,6 +89,7 @@ type job struct {
 	pipeline *pipeline.Pipeline // nil until built
 	fault    *fault.Fault       // why it could not be built
 	since    time.Time
+	metrics  []*wasm.Metrics // of its steps, in order
 }
 
 // New returns a Daemon. It opens and starts nothing.
@@ -196,6 +197,22 @@ func (d *Daemon) runJob(ctx context.Context, b *builder, j *job) error {
 		return err
 	}
 	return errors.Join(p.Run(ctx), unload(context.WithoutCancel(ctx)))
+}
+
+// metrics returns what the connectors of a pipeline's steps count, by step.
+func (d *Daemon) metrics(c config.Pipeline) []*wasm.Metrics {
+	list := make([]*wasm.Metrics, len(c.Steps))
+	for i := range list {
+		list[i] = wasm.NewMetrics()
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, j := range d.jobs {
+		if j.config.Name == c.Name {
+			j.metrics = list
+		}
+	}
+	return list
 }
 
 // Pipeline returns a running pipeline by its name.

@@ -18,6 +18,9 @@ func states() telemetry.States {
 	return s
 }
 
+// connectorKinds names the kinds of connectors' metrics, by sdk.MetricCounter...
+var connectorKinds = [...]string{telemetry.Counter, telemetry.Gauge, telemetry.Histogram}
+
 // Status returns what each pipeline does, in the order of the configuration.
 func (d *Daemon) Status() []telemetry.Status {
 	d.mu.Lock()
@@ -57,6 +60,12 @@ func (j *job) status() telemetry.Status {
 	t.Delivery = telemetry.Delivery{Batches: s.Delivery.Batches, Sum: s.Delivery.Sum.Seconds(),
 		Last: s.Delivery.Last.Seconds(), P50: s.Delivery.P50.Seconds(), P99: s.Delivery.P99.Seconds()}
 	t.GuestBytes, t.BudgetBytes = s.GuestBytes, s.BudgetBytes
+	for i, m := range j.metrics {
+		for _, v := range m.Snapshot() {
+			t.Connectors = append(t.Connectors, telemetry.ConnectorMetric{Step: j.config.Steps[i].Name, Name: v.Name,
+				Kind: connectorKinds[v.Kind], Value: v.Value, Bounds: v.Bounds, Counts: v.Counts})
+		}
+	}
 	if len(s.Receipts) > 0 {
 		t.Receipts = s.Receipts
 	}

@@ -30,24 +30,28 @@ func checkStep(s config.Step) []*fault.Fault {
 	return append(checkGrants(x, s.Allow), checkWith(x.Manifest, s.With)...)
 }
 
-// checkGrants returns a fault for each capability that the module imports and
-// can't have.
+// checkGrants finds the capabilities that a module imports and its manifest does
+// not list, and those that the manifest lists and the step does not grant. One
+// that is listed and never imported would load without it; that the author lists
+// it is reason enough to ask.
 func checkGrants(x *wasm.Inspection, allow []string) []*fault.Fault {
-	var faults []*fault.Fault
+	var found []*fault.Fault
 	seen := map[string]bool{}
 	for _, im := range x.Imports {
-		switch {
-		case im.Grant == "" || seen[im.Grant]:
-		case !im.Declared:
-			faults = append(faults, fault.New(fault.Config, "capability_not_declared", "wasm", "list the capability in the connector's manifest.json and stamp it anew",
+		if im.Grant != "" && !im.Declared && !seen[im.Grant] {
+			found = append(found, fault.New(fault.Config, "capability_not_declared", "wasm", "list the capability in the connector's manifest.json and stamp it anew",
 				"the connector %s imports the capability %q, which its manifest does not list", x.Name, im.Grant))
-		case !slices.Contains(allow, im.Grant):
-			faults = append(faults, fault.New(fault.Config, "capability_not_granted", "allow", "add the capability to the step: allow: ["+im.Grant+"]",
-				"the connector %s needs the capability %q, which the step does not grant", x.Name, im.Grant))
 		}
 		seen[im.Grant] = true
 	}
-	return faults
+	for _, c := range x.Manifest.Capabilities {
+		if !slices.Contains(allow, c) {
+			found = append(found, fault.New(fault.Config, "capability_not_granted", "allow",
+				"add the capability to the step: allow: ["+strings.Join(x.Manifest.Capabilities, ", ")+"]",
+				"the connector %s needs the capability %q, which the step does not grant", x.Name, c))
+		}
+	}
+	return found
 }
 
 func at(path string, f *fault.Fault) *fault.Fault {

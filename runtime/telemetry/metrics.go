@@ -21,7 +21,7 @@ func Registry(version string, states States, status func() []Status, now func() 
 	})
 	build.Set(1)
 	r.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		newCollector(states, status, now))
+		newCollector(states, status, now), connectors{status})
 	return r
 }
 

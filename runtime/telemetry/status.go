@@ -35,6 +35,27 @@ type Status struct {
 	Gaps []Gap `json:"gaps,omitempty"`
 	// Receipts are what the steps gave back when they ended.
 	Receipts any `json:"receipts,omitempty"`
+	// Connectors are the metrics that the steps' connectors keep.
+	Connectors []ConnectorMetric `json:"connectors,omitempty"`
+}
+
+// Kinds of connectors' metrics.
+const (
+	Counter   = "counter"
+	Gauge     = "gauge"
+	Histogram = "histogram"
+)
+
+// ConnectorMetric is a metric of a step's connector.
+type ConnectorMetric struct {
+	Step  string  `json:"step"`
+	Name  string  `json:"name"`
+	Kind  string  `json:"kind"`
+	Value float64 `json:"value"` // of a histogram, the sum
+	// Bounds and Counts are of a histogram: how many values lie at or below each
+	// bound and above the one before, and at the end above the last.
+	Bounds []float64 `json:"bounds,omitempty"`
+	Counts []uint64  `json:"counts,omitempty"`
 }
 
 // Delivery is how long batches took from being read off the log to the sink's

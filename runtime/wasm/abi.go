@@ -77,7 +77,7 @@ func checkABI(v *vetted) error {
 
 func checkImport(im importName) error {
 	if im.module == wasiModule {
-		if _, ok := wasiFuncs[im.name]; ok || wasiRefused[im.name] {
+		if _, ok := wasiFuncs[im.name]; ok || wasiAbsent[im.name] != "" {
 			return nil
 		}
 	} else if c, ok := capabilities[im.module]; ok {

@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -79,6 +80,8 @@ func (i *Instance) explain(ctx context.Context, err error) error {
 		i.broken = fault.New(fault.Poison, codeFuel, i.config.path(),
 			"raise limits.fuel of the step, or have the connector do less per row; on_error says what becomes of the row",
 			"the connector %s used up the fuel of a batch, %d", i.code.manifest.Name, i.config.Fuel)
+	case isFault(ended): // of the host's side of a capability
+		i.broken = ended
 	case ctx.Err() != nil:
 		i.broken = context.Cause(ctx)
 	case ended == context.DeadlineExceeded:
@@ -89,6 +92,11 @@ func (i *Instance) explain(ctx context.Context, err error) error {
 		i.broken = i.closedFault()
 	}
 	return i.broken
+}
+
+func isFault(err error) bool {
+	_, ok := errors.AsType[*fault.Fault](err)
+	return ok
 }
 
 // trapText is the engine's first line and what the guest printed last.

@@ -125,12 +125,17 @@ func (c *callContext) end(err error) {
 	panic(err)
 }
 
-// pay charges for bytes that a host function handled. The guest feels it when
-// it comes to look; a long way is checked here.
-func (c *callContext) pay(bytes int) {
-	n := int64(bytes) >> 4
+// pay charges for bytes that a host function handled.
+func (c *callContext) pay(bytes int) { c.charge(int64(bytes) >> 4) }
+
+// charge takes fuel for what the host does. The guest feels it when it comes to
+// look; a long way is checked here, and the end of the fuel as well.
+func (c *callContext) charge(n int64) {
 	c.granted += n
 	c.left -= n
+	if c.limited && c.left < 0 && c.inst.guest != nil && c.left+c.inst.guest.fuelLeft() < 0 {
+		c.end(errFuel)
+	}
 	if c.unchecked += n; c.unchecked > fuelSlice {
 		c.unchecked = 0
 		c.check()

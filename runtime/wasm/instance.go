@@ -2,15 +2,13 @@ package wasm
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/internal/unit"
 	"github.com/cdcd-io/cdcd/sdk"
 )
 
@@ -41,7 +39,18 @@ type InstanceConfig struct {
 	OutputBytesMax int
 	// Capabilities are those that the configuration grants, such as "log".
 	Capabilities []string
-	Log          *slog.Logger // nil for the host's
+	// KV is what the step has kept, for the capability kv; nil for nothing, and
+	// nothing is kept then.
+	KV KV
+	// KVBytesMax bounds it; 0 is KVBytesDefault.
+	KVBytesMax int64
+	// Secrets are those that the connector may ask for by name.
+	Secrets map[string]unit.Secret
+	// Metrics take what the connector counts; nil for its own.
+	Metrics *Metrics
+	Log     *slog.Logger // nil for the host's
+
+	overlay *overlay // of the Step that the instance belongs to; nil for its own
 }
 
 // Instance is a connector at work: its memory, its function handles, its
@@ -62,11 +71,9 @@ type Instance struct {
 	schemas schemas
 
 	clock   virtualClock
-	pcg     *rand.PCG
-	random  *rand.Rand
-	seed    [2]uint64
 	own     bool // it has used something that is its job's, so that it can't be a snapshot
 	printed printed
+	surroundings
 
 	receipt Receipt
 	closed  bool
@@ -92,10 +99,8 @@ func (m *Module) Instantiate(ctx context.Context, c InstanceConfig) (*Instance, 
 	}
 	i := &Instance{host: h, code: m.code, config: c, arena: &arena{limit: c.MemoryBytesMax}}
 	i.ctx = &callContext{inst: i}
-	sum := sha256.Sum256([]byte(c.Pipeline + "\x00" + c.Step))
-	i.seed = [2]uint64{binary.LittleEndian.Uint64(sum[:]), binary.LittleEndian.Uint64(sum[8:])}
-	i.pcg = rand.NewPCG(m.code.seed())
-	i.random = rand.New(i.pcg)
+	i.surround()
+	i.pcg.Seed(m.code.seed())
 	i.printed = printed{log: c.Log.With("pipeline", c.Pipeline, "step", c.Step), now: time.Now}
 	if err := h.adopt(i); err != nil {
 		return nil, err

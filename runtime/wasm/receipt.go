@@ -55,6 +55,7 @@ func (i *Instance) Close(ctx context.Context) (Receipt, error) {
 		return i.receipt, nil
 	}
 	i.closed = true
+	i.printed.end()
 	var errs []error
 	if i.guest != nil {
 		errs = append(errs, i.guest.close(ctx))

@@ -132,8 +132,16 @@ func (p *wazeroProgram) link(ctx context.Context) error {
 			b = p.runtime.NewHostModuleBuilder(module)
 			builders[module] = b
 		}
-		b.NewFunctionBuilder().
-			WithGoModuleFunction(adapt(lookUp(module, name), isOwn(module, name)), def.ParamTypes(), def.ResultTypes()).Export(name)
+		f, kind := lookUp(module, name)
+		// A slot of the stack has 64 bits: for WASI's integers either width will do.
+		if got := kindOf(def); kind != "" && got != kind && (module != wasiModule || !strings.EqualFold(got, kind)) {
+			return fmt.Errorf("the module imports %s.%s with the type %s, which is %s", module, name, got, kind)
+		}
+		price := int64(callFuel)
+		if module == meter.HostModule {
+			price = 0
+		}
+		b.NewFunctionBuilder().WithGoModuleFunction(adapt(f, price, isOwn(module, name)), def.ParamTypes(), def.ResultTypes()).Export(name)
 	}
 	for _, b := range builders {
 		if _, err := b.Instantiate(ctx); err != nil {
@@ -143,18 +151,17 @@ func (p *wazeroProgram) link(ctx context.Context) error {
 	return nil
 }
 
-// lookUp returns the host function of an import that checkImport let through.
-func lookUp(module, name string) hostFunc {
-	if module == meter.HostModule {
-		return meterFuncs[name]
+// lookUp returns the host function of an import that checkImport let through,
+// and its type where the host minds.
+func lookUp(module, name string) (f hostFunc, kind string) {
+	switch module {
+	case meter.HostModule:
+		return meterFuncs[name], ""
+	case wasiModule:
+		return wasi(name)
 	}
-	if module == wasiModule {
-		if f, ok := wasiFuncs[name]; ok {
-			return f
-		}
-		return wasiNosys
-	}
-	return capabilities[module].funcs[name]
+	o := capabilities[module].funcs[name]
+	return o.call, o.kind
 }
 
 // isOwn tells functions whose effect is the job's: an instance that called one
@@ -164,15 +171,34 @@ func isOwn(module, name string) bool {
 	return capability || module == wasiModule && name == "fd_write"
 }
 
-// adapt makes a hostFunc wazero's. The stack is wazero's own form: calling
-// through reflection would cost ten times as much.
-func adapt(f hostFunc, own bool) api.GoModuleFunc {
+// kindOf writes a function's type as offered.kind does.
+func kindOf(def api.FunctionDefinition) string {
+	letters := map[api.ValueType]byte{api.ValueTypeI32: 'i', api.ValueTypeI64: 'I', api.ValueTypeF32: 'f', api.ValueTypeF64: 'F'}
+	var kind []byte
+	for _, t := range def.ParamTypes() {
+		kind = append(kind, letters[t])
+	}
+	kind = append(kind, ':')
+	for _, t := range def.ResultTypes() {
+		kind = append(kind, letters[t])
+	}
+	return string(kind)
+}
+
+// adapt makes a hostFunc wazero's, which takes price of the guest's fuel and
+// marks the instance when the function is its job's own (isOwn). The
+// stack is wazero's own form: calling through reflection would cost ten times
+// as much.
+func adapt(f hostFunc, price int64, own bool) api.GoModuleFunc {
 	return func(ctx context.Context, m api.Module, stack []uint64) {
 		i, ok := ctx.Value(instanceKey{}).(*Instance)
 		if !ok {
 			panic("host function called outside a guest call")
 		}
 		i.own = i.own || own
+		if price > 0 {
+			i.ctx.charge(price)
+		}
 		mem, _ := m.Memory().Read(0, m.Memory().Size())
 		f(i, mem, stack)
 	}

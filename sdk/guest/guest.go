@@ -123,6 +123,11 @@ func (i *Instance) Transform(n int) (sdk.Result, error) {
 	if err := i.batch.Attach(i.bufs[sdk.BufBatch][:n], i.schemas); err != nil {
 		return sdk.Result{}, coded(sdk.CodeBadBatch, err)
 	}
+	working = i
+	defer func() { working = nil }()
+	if onBatch != nil {
+		onBatch()
+	}
 	first, rows := i.batch.FirstRow(), i.batch.Rows()
 	i.verdicts = slices.Grow(i.verdicts[:0], rows-first)
 	i.out.reset(&i.batch)
@@ -184,6 +189,9 @@ func (i *Instance) settle(v sdk.Verdict, err error) (sdk.Verdict, error) {
 	case sdk.VerdictDeadLetter:
 		i.out.takeBack()
 		i.out.fileReason()
+		if onRefused != nil {
+			onRefused(i.out.row)
+		}
 	case sdk.VerdictPass, sdk.VerdictDrop, sdk.VerdictEdited:
 		i.out.takeBack()
 	default:
