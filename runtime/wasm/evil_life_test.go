@@ -32,7 +32,7 @@ func trapCrimes() []crime {
 		crime{name: "trap/cdcd_error", want: "step_start", commit: func(s *scene) error {
 			return s.run(evil{does: map[int]ops{fnInit: i64(-1), fnError: trap}})
 		}},
-		crime{name: "trap/import of another type", want: codeTrap, commit: func(s *scene) error {
+		crime{name: "trap/import of another type", want: "module_invalid", commit: func(s *scene) error {
 			return s.run(evil{imports: []guestImport{{wasiModule, "fd_write", tNone}}, does: map[int]ops{fnTransform: do(call(0), passes())}})
 		}},
 		crime{name: "trap/data outside", want: "step_start", commit: func(s *scene) error { return s.run(evil{data: map[uint32][]byte{1 << 30: {1}}}) }},
