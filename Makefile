@@ -15,7 +15,7 @@ RUNS       ?= 3
 CONNECTORS := $(sort $(patsubst %/,%,$(dir $(wildcard connectors-wasm/*/*.go))))
 
 .DEFAULT_GOAL := help
-.PHONY: help build connectors demo servers test test-short bench bench-packages torture fuzz lint clean
+.PHONY: help build connectors demo servers test test-short bench bench-packages torture fuzz lint clean guests
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ connectors: ## build the shipped connectors to connectors-wasm/<name>/dist/<name
 			-o "$$dir/dist/$${dir##*/}.wasm" "./$$dir"; \
 		go run ./sdk/manifest/stamp "$$dir/dist/$${dir##*/}.wasm" "$$dir/manifest.json"; \
 	done
+
+guests: ## build the golden guests anew: needs clang, wasm-ld, rustc with wasm32, npm
+	@go run ./sdk/golden/build
 
 demo: build ## run the demo: no database, no broker, no configuration
 	bin/cdcd demo
