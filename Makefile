@@ -10,12 +10,14 @@ FUZZTIME   ?= 30s
 KILLS      ?= 20
 ROWS       ?= 400000
 RUNS       ?= 3
+CYCLES     ?= 300000
+JOBS       ?= 5000
 
 # Every folder of connectors-wasm that holds Go is one connector.
 CONNECTORS := $(sort $(patsubst %/,%,$(dir $(wildcard connectors-wasm/*/*.go))))
 
 .DEFAULT_GOAL := help
-.PHONY: help build connectors demo servers test test-short bench bench-packages torture fuzz lint clean guests
+.PHONY: help build connectors demo servers test test-short bench bench-packages torture fuzz lint clean guests soak soak-jobs bench-wasm
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +47,9 @@ test: servers connectors lint ## run all tests against real servers, many with t
 
 test-short: connectors ## run the tests that start no servers
 	go test -short -p 2 ./...
+
+soak: ## load and unload modules CYCLES times; the last line is JSON, bench/out has the plot
+	@mkdir -p bin && go build -o bin/soak ./bench/soak && bin/soak -cycles $(CYCLES)
 
 bench: build ## weigh cdcd against a hand-written loop; the last line is JSON (ROWS=n RUNS=n)
 	@go run ./bench -cdcd "$(CURDIR)/bin/cdcd" -rows $(ROWS) -runs $(RUNS)

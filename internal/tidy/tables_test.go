@@ -70,7 +70,7 @@ var libraries = []struct {
 	pkgs   string
 	tests  bool // any test may import it as well
 }{
-	{"github.com/tetratelabs/wazero", "runtime/wasm/...", false},
+	{"github.com/tetratelabs/wazero", "runtime/wasm/... bench/...", false},
 	{"github.com/cockroachdb/pebble", "state/...", false},
 	{"github.com/go-mysql-org/go-mysql", "cdc/mysql/... cdc/binlogfile/... cdc/snapshot/... internal/testserver bench/...", true},
 	{"github.com/nats-io/nats.go", "runtime/sink/... runtime/natsd/... runtime sdk/consume/... cmd/... internal/testserver internal/oracle bench/... examples/...", true},

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// options are the flags.
+type options struct {
+	cycles, jobs, samples int
+	out                   string // folder of CSV and plot; empty for none
+	naive                 string // run naively and write samples there
+}
+
+func main() {
+	var o options
+	flag.IntVar(&o.cycles, "cycles", 300_000, "modules to load and unload")
+	flag.IntVar(&o.jobs, "jobs", 0, "whole pipelines to run and delete, instead")
+	flag.IntVar(&o.samples, "samples", 300, "how often to look")
+	flag.StringVar(&o.out, "out", "bench/out", "folder for the samples and the plot")
+	flag.StringVar(&o.naive, "naive", "", "run the naive way, and write the samples to this file")
+	flag.Parse()
+	if err := run(context.Background(), o); err != nil {
+		fmt.Fprintln(os.Stderr, "soak:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) error {
+	dir, err := os.MkdirTemp("", "cdcd-soak-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	g, err := newGuests(dir)
+	if err != nil {
+		return err
+	}
+	if o.naive != "" {
+		var list []probe
+		err := naive(ctx, g, o.cycles, o.samples, func(p probe) { list = append(list, p) })
+		if err != nil {
+			return err
+		}
+		return writeCSV(o.naive, list)
+	}
+	return soakLoads(ctx, g, dir, o)
+}
+
+// soakLoads runs the naive way in a process of its own, then the soak.
+func soakLoads(ctx context.Context, g *guests, dir string, o options) error {
+	if err := os.MkdirAll(o.out, 0o755); err != nil {
+		return err
+	}
+	bad := filepath.Join(o.out, "soak-naive.csv")
+	self := exec.CommandContext(ctx, os.Args[0], "-naive", bad, "-cycles", fmt.Sprint(o.cycles), "-samples", fmt.Sprint(o.samples))
+	self.Stdout, self.Stderr = os.Stdout, os.Stderr
+	if err := self.Run(); err != nil {
+		return fmt.Errorf("the naive run: %w", err)
+	}
+	naive, err := readCSV(bad)
+	if err != nil {
+		return err
+	}
+	last := naive[len(naive)-1]
+	fmt.Printf("naive: %d MiB resident and %d MiB of machine code after %d cycles\n", last.RSS>>20, last.JIT>>20, last.Cycle)
+	l, err := newLoads(g, dir)
+	if err != nil {
+		return err
+	}
+	var list []probe
+	result, err := l.run(ctx, o.cycles, o.samples, func(p probe) {
+		list = append(list, p)
+		if n := len(list); (n-1)%max(1, o.samples/20) == 0 {
+			fmt.Printf("%7d cycles: %6.1f MiB resident, %4d KiB of machine code, %d goroutines, %d descriptors, %d mappings\n",
+				p.Cycle, float64(p.RSS)/(1<<20), p.JIT>>10, p.Goroutines, p.FDs, p.Mappings)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if err := writeCSV(filepath.Join(o.out, "soak.csv"), list); err != nil {
+		return err
+	}
+	drawing := plot("Resident memory of one process while connectors come and go", []curve{
+		{"one shared Runtime, the obvious way", "#c0392b", naive}, {"cdcd", "#1a7f5a", list}})
+	if err := os.WriteFile(filepath.Join(o.out, "soak.svg"), []byte(drawing), 0o644); err != nil {
+		return err
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(result); err != nil {
+		return err
+	}
+	return result.check()
+}
