@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cdcd-io/cdcd/internal/budget"
+	"github.com/cdcd-io/cdcd/internal/checkup"
 	"github.com/cdcd-io/cdcd/sdk"
 )
 
@@ -140,6 +141,14 @@ type Kind struct {
 	NewConfig func() any
 	// Open makes a source from what NewConfig returned. It connects to nothing.
 	Open func(config any, env Env) (Source, error)
+	// Examine looks at the server that a configuration names, changing nothing,
+	// and says for each thing how it is and what mends it; nil for a kind that
+	// has nothing to look at. Preflight refuses what can't work; Examine also
+	// tells what weakens a promise. Env.Pipeline and Env.Now are needed.
+	Examine func(ctx context.Context, config any, env Env) []checkup.Result
+	// FromDSN returns a configuration that reads some tables of the server that
+	// a DSN names; nil when the DSN is another kind's, or for a kind without.
+	FromDSN func(dsn string, tables []string) any
 }
 
 // State is what a source is doing.

@@ -179,6 +179,8 @@ func Kind() cdc.Kind {
 			}
 			return New(*c, env)
 		},
+		Examine: examineServer,
+		FromDSN: fromDSN,
 	}
 }
 

@@ -18,6 +18,7 @@ type cli struct {
 	JSON bool `name:"json" help:"Print JSON: one object or one line each."`
 
 	Demo      demoCmd      `cmd:"" help:"Show cdcd at work: no database, no broker, no configuration."`
+	Doctor    doctorCmd    `cmd:"" help:"Look at databases and brokers: what is wrong, and the statement that mends it."`
 	Run       runCmd       `cmd:"" help:"Run a configuration in the foreground."`
 	Validate  validateCmd  `cmd:"" help:"Check configurations, offline, and print all findings."`
 	Schema    schemaCmd    `cmd:"" help:"Print the JSON Schema of a configuration, for editors."`

@@ -4,7 +4,7 @@ package tidy
 // folders below it. The first row that matches a package counts.
 
 // ground is what every package but the leaves themselves may import.
-const ground = "sdk internal/budget internal/fault internal/unit"
+const ground = "sdk internal/budget internal/checkup internal/fault internal/unit"
 
 // edge lists what one package may import of this module.
 type edge struct {
@@ -24,6 +24,7 @@ var edges = []edge{
 	{"sdk/consume/...", "sdk", "services link sdk/consume: it knows sdk only"},
 	{"internal/budget", "sdk", "internal/budget is below all but sdk"},
 	{"internal/fault", "sdk", "internal/fault is below all but sdk"},
+	{"internal/checkup", "", "internal/checkup is the form of a finding, and knows nothing"},
 	{"internal/unit", "sdk", "internal/unit is below all but sdk"},
 	{"internal/tidy", "", "internal/tidy reads source, it imports none"},
 	{"internal/kindsgen", "", "internal/kindsgen reads source, it imports none"},
@@ -46,7 +47,7 @@ var edges = []edge{
 	{"runtime", ground + " runtime/pipeline runtime/admin runtime/natsd " + layer, "the daemon is handed its kinds of source and sink, it never imports one"},
 
 	{"docs", "", "docs is text, embedded for cdcd explain"},
-	{"cmd/...", "cmd/... docs examples/demo runtime/... cdc/... state/... sdk/... internal/budget internal/fault internal/unit connectors-wasm/...", "cmd is on top of all that ships, and of nothing else"},
+	{"cmd/...", "cmd/... docs examples/demo runtime/... cdc/... state/... sdk/... internal/budget internal/checkup internal/fault internal/unit connectors-wasm/...", "cmd is on top of all that ships, and of nothing else"},
 	{"connectors-wasm/...", "sdk sdk/guest/...", "a connector knows sdk and sdk/guest only"},
 	{"examples/...", "sdk/...", "an example uses what users may import: sdk"},
 	{"bench/...", "...", "the benchmarks measure everything"},

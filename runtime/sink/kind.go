@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/cdcd-io/cdcd/internal/checkup"
 )
 
 // Kind is a kind of sink: one key under `sink:` in the configuration.
@@ -17,6 +19,10 @@ type Kind struct {
 	NewConfig func() any
 	// Open makes a sink from what NewConfig returned. It connects to nothing.
 	Open func(config any, env Env) (Sink, error)
+	// Examine looks at where a configuration delivers to, changing nothing, and
+	// says for each thing how it is and what mends it; nil for a kind that has
+	// nothing to look at.
+	Examine func(ctx context.Context, config any, env Env) []checkup.Result
 }
 
 // Env is what a sink gets from its surroundings.

@@ -30,7 +30,8 @@ func Kind() sink.Kind {
 		NewConfig: func() any {
 			return &Config{Subject: subject.Default, Format: "json", MaxAge: unit.Duration(7 * 24 * time.Hour), Replicas: 1, OnFull: "halt"}
 		},
-		Open: func(config any, env sink.Env) (sink.Sink, error) { return Open(*config.(*Config), env) },
+		Open:    func(config any, env sink.Env) (sink.Sink, error) { return Open(*config.(*Config), env) },
+		Examine: examine,
 	}
 }
 
