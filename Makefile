@@ -51,6 +51,9 @@ test-short: connectors ## run the tests that start no servers
 soak: ## load and unload modules CYCLES times; the last line is JSON, bench/out has the plot
 	@mkdir -p bin && go build -o bin/soak ./bench/soak && bin/soak -cycles $(CYCLES)
 
+soak-jobs: ## run and delete JOBS whole pipelines in one process; the last line is JSON
+	@mkdir -p bin && go build -o bin/soak ./bench/soak && bin/soak -jobs $(JOBS)
+
 bench: build ## weigh cdcd against a hand-written loop; the last line is JSON (ROWS=n RUNS=n)
 	@go run ./bench -cdcd "$(CURDIR)/bin/cdcd" -rows $(ROWS) -runs $(RUNS)
 

@@ -17,6 +17,14 @@ type growth struct {
 	Micros     float64 `json:"us_per_cycle"`
 }
 
+// jobGrowth is that of whole pipelines.
+type jobGrowth struct {
+	Jobs int `json:"jobs"`
+	growth
+	Connections int     `json:"connections_growth"` // at the MySQL server
+	Millis      float64 `json:"ms_per_job"`
+}
+
 // rssGrowthMax is what resident memory may differ by: the Go heap is never the
 // same twice.
 const rssGrowthMax = 4 << 20
@@ -27,6 +35,14 @@ func grown(first, last probe, spent time.Duration) growth {
 		Goroutines: last.Goroutines - first.Goroutines, FDs: last.FDs - first.FDs,
 		Micros: float64(spent.Microseconds()) / float64(last.Cycle),
 	}
+}
+
+func (g jobGrowth) check() error {
+	err := g.growth.check()
+	if g.Connections > 0 {
+		err = errors.Join(err, fmt.Errorf("%d connections more at the server than at the start", g.Connections))
+	}
+	return err
 }
 
 // check is an error that names everything that grew.

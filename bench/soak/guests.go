@@ -92,8 +92,8 @@ func names() *sdk.Schema {
 		{Name: "id", Type: sdk.TypeInt}, {Name: "name", Type: sdk.TypeString}, {Name: "note", Type: sdk.TypeString, Nullable: true}}}
 }
 
-// config is what the guests are configured with.
-const config = `{"column": "name"}`
+// configJSON is what the guests are configured with.
+const configJSON = `{"column": "name"}`
 
 // batchOf makes a batch of so many rows, each with a lower-case name.
 func batchOf(s *sdk.Schema, rows int) *sdk.Batch {

@@ -68,7 +68,7 @@ func (l *loads) cycle(ctx context.Context, n int) error {
 		return err
 	}
 	j.step, err = wasm.NewStep(ctx, j.module, wasm.StepConfig{
-		Instance: wasm.InstanceConfig{Pipeline: "soak", Step: "upper", Config: []byte(config)}})
+		Instance: wasm.InstanceConfig{Pipeline: "soak", Step: "upper", Config: []byte(configJSON)}})
 	if err != nil {
 		return errors.Join(err, j.module.Close(ctx))
 	}

@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"github.com/cdcd-io/cdcd/bench/host"
 )
 
 // options are the flags.
@@ -24,19 +27,16 @@ func main() {
 	flag.IntVar(&o.samples, "samples", 300, "how often to look")
 	flag.StringVar(&o.out, "out", "bench/out", "folder for the samples and the plot")
 	flag.StringVar(&o.naive, "naive", "", "run the naive way, and write the samples to this file")
+	h := host.New()
+	defer h.Close()
 	flag.Parse()
-	if err := run(context.Background(), o); err != nil {
-		fmt.Fprintln(os.Stderr, "soak:", err)
-		os.Exit(1)
+	if err := run(context.Background(), h, o); err != nil {
+		h.Fatal("soak:", err)
 	}
 }
 
-func run(ctx context.Context, o options) error {
-	dir, err := os.MkdirTemp("", "cdcd-soak-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
+func run(ctx context.Context, h *host.Host, o options) error {
+	dir := h.TempDir()
 	g, err := newGuests(dir)
 	if err != nil {
 		return err
@@ -48,6 +48,9 @@ func run(ctx context.Context, o options) error {
 			return err
 		}
 		return writeCSV(o.naive, list)
+	}
+	if o.jobs > 0 {
+		return soakJobs(ctx, h, g, o)
 	}
 	return soakLoads(ctx, g, dir, o)
 }
@@ -77,8 +80,7 @@ func soakLoads(ctx context.Context, g *guests, dir string, o options) error {
 	result, err := l.run(ctx, o.cycles, o.samples, func(p probe) {
 		list = append(list, p)
 		if n := len(list); (n-1)%max(1, o.samples/20) == 0 {
-			fmt.Printf("%7d cycles: %6.1f MiB resident, %4d KiB of machine code, %d goroutines, %d descriptors, %d mappings\n",
-				p.Cycle, float64(p.RSS)/(1<<20), p.JIT>>10, p.Goroutines, p.FDs, p.Mappings)
+			fmt.Printf("%7d cycles: %s\n", p.Cycle, p)
 		}
 	})
 	if err != nil {
@@ -90,6 +92,34 @@ func soakLoads(ctx context.Context, g *guests, dir string, o options) error {
 	drawing := plot("Resident memory of one process while connectors come and go", []curve{
 		{"one shared Runtime, the obvious way", "#c0392b", naive}, {"cdcd", "#1a7f5a", list}})
 	if err := os.WriteFile(filepath.Join(o.out, "soak.svg"), []byte(drawing), 0o644); err != nil {
+		return err
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(result); err != nil {
+		return err
+	}
+	return result.check()
+}
+
+// soakJobs runs whole pipelines.
+func soakJobs(ctx context.Context, h *host.Host, g *guests, o options) error {
+	if err := os.MkdirAll(o.out, 0o755); err != nil {
+		return err
+	}
+	j, err := newJobs(ctx, h, g)
+	if err != nil {
+		return err
+	}
+	var list []probe
+	result, err := j.run(ctx, h, o.jobs, o.samples, func(p probe) {
+		list = append(list, p)
+		if n := len(list); (n-1)%max(1, o.samples/20) == 0 {
+			fmt.Printf("%6d jobs: %s\n", p.Cycle, p)
+		}
+	})
+	if err != nil {
+		return errors.Join(err, j.close(ctx))
+	}
+	if err := errors.Join(j.close(ctx), writeCSV(filepath.Join(o.out, "soak-jobs.csv"), list)); err != nil {
 		return err
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(result); err != nil {

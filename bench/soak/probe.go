@@ -21,6 +21,12 @@ type probe struct {
 	Mappings   int
 }
 
+// String says it to people.
+func (p probe) String() string {
+	return fmt.Sprintf("%6.1f MiB resident, %4d KiB of machine code, %d goroutines, %d descriptors, %d mappings",
+		float64(p.RSS)/(1<<20), p.JIT>>10, p.Goroutines, p.FDs, p.Mappings)
+}
+
 // look collects what can be, and takes stock: what stays is what is held.
 func look(cycle int) (probe, error) {
 	p := probe{Cycle: cycle}

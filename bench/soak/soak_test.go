@@ -109,3 +109,28 @@ func TestPlot(t *testing.T) {
 		}
 	}
 }
+
+// A few whole pipelines, with the thresholds of the long run.
+func TestJobs(t *testing.T) {
+	g, err := newGuests(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := newJobs(t.Context(), t, g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := j.close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}()
+	result, err := j.run(t.Context(), t, 30, 2, func(probe) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%+v", result)
+	if err := result.check(); err != nil {
+		t.Error(err)
+	}
+}
