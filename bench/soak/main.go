@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/pprof"
 
 	"github.com/cdcd-io/cdcd/bench/host"
 )
@@ -18,6 +19,7 @@ type options struct {
 	cycles, jobs, samples int
 	out                   string // folder of CSV and plot; empty for none
 	naive                 string // run naively and write samples there
+	heap                  string // folder of heap profiles, at the start and at the end
 }
 
 func main() {
@@ -27,6 +29,7 @@ func main() {
 	flag.IntVar(&o.samples, "samples", 300, "how often to look")
 	flag.StringVar(&o.out, "out", "bench/out", "folder for the samples and the plot")
 	flag.StringVar(&o.naive, "naive", "", "run the naive way, and write the samples to this file")
+	flag.StringVar(&o.heap, "heap", "", "write heap profiles of the start and the end to this folder")
 	h := host.New()
 	defer h.Close()
 	flag.Parse()
@@ -79,6 +82,7 @@ func soakLoads(ctx context.Context, g *guests, dir string, o options) error {
 	var list []probe
 	result, err := l.run(ctx, o.cycles, o.samples, func(p probe) {
 		list = append(list, p)
+		o.profile(p.Cycle, o.cycles)
 		if n := len(list); (n-1)%max(1, o.samples/20) == 0 {
 			fmt.Printf("%7d cycles: %s\n", p.Cycle, p)
 		}
@@ -112,6 +116,7 @@ func soakJobs(ctx context.Context, h *host.Host, g *guests, o options) error {
 	var list []probe
 	result, err := j.run(ctx, h, o.jobs, o.samples, func(p probe) {
 		list = append(list, p)
+		o.profile(p.Cycle, o.jobs)
 		if n := len(list); (n-1)%max(1, o.samples/20) == 0 {
 			fmt.Printf("%6d jobs: %s\n", p.Cycle, p)
 		}
@@ -126,4 +131,20 @@ func soakJobs(ctx context.Context, h *host.Host, g *guests, o options) error {
 		return err
 	}
 	return result.check()
+}
+
+// profile writes what the Go heap holds, if that is asked for: the difference
+// between the two names what leaks.
+func (o options) profile(cycle, last int) {
+	if o.heap == "" || cycle != 0 && cycle != last {
+		return
+	}
+	path := filepath.Join(o.heap, fmt.Sprintf("heap-%d.pprof", cycle))
+	f, err := os.Create(path)
+	if err == nil {
+		err = errors.Join(pprof.WriteHeapProfile(f), f.Close())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "soak:", err)
+	}
 }

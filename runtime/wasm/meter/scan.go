@@ -34,6 +34,8 @@ const (
 	editReturn                 // by a branch to the label arg
 	editCharge                 // an insertion: charge what segment arg costs
 	editBulk                   // an insertion: charge for the size on top of the stack
+	editFlush                  // an insertion: the fuel goes from the local to the global
+	editReload                 // an insertion: and back
 )
 
 // segment is code that runs from its beginning to its end, or not to its end.
@@ -66,6 +68,7 @@ type scanner struct {
 	first        int32 // of a loop that the function begins with, which pays for the entry; or 0
 	dead         bool  // what follows can't be reached
 	calls        bool  // the function calls others
+	leaves       int   // how often its code hands the fuel over: calls
 	bulks        bool
 	instructions int
 	instrAt      int // where the first one is
@@ -76,7 +79,7 @@ type scanner struct {
 func (s *scanner) scan(p []byte, at int, t funcType) error {
 	s.r = reader{p: p, at: at}
 	s.edits, s.segs, s.open = s.edits[:0], s.segs[:0], s.open[:0]
-	s.dead, s.calls, s.bulks, s.instructions = false, false, false, 0
+	s.dead, s.calls, s.bulks, s.instructions, s.leaves = false, false, false, 0, 0
 	s.first = 0
 	s.locals = len(t.params) + s.declarations()
 	s.instrAt = s.r.at
@@ -138,13 +141,16 @@ func (s *scanner) instruction() {
 		s.edits = append(s.edits, edit{at, r.at, editReturn, uint32(len(s.open) - 1)})
 		s.branch(true)
 	case opUnreachable:
+		s.handOver(editFlush, at)
 		s.branch(true)
 	case opCall, opRefFunc:
 		s.function(op, at)
 	case opCallIndirect:
+		s.handOver(editFlush, at)
 		r.index("type", len(s.m.types))
 		r.u32()
 		s.calls = true
+		s.handOver(editReload, r.at)
 		s.pay(weightIndirect)
 	default:
 		s.pay(s.plain(op, at))
@@ -181,6 +187,7 @@ func (s *scanner) function(op byte, at int) {
 	i := s.r.index("function", len(s.m.funcs))
 	weight := int64(weightPlain)
 	if op == opCall {
+		s.handOver(editFlush, at)
 		weight = weightCall
 		if int(i) < s.m.imported {
 			weight = weightHost
@@ -188,7 +195,21 @@ func (s *scanner) function(op byte, at int) {
 		s.calls = s.calls || int(i) >= s.m.imported
 	}
 	s.edits = append(s.edits, edit{at + 1, s.r.at, editIndex, s.m.shifted(i)})
+	if op == opCall {
+		s.handOver(editReload, s.r.at)
+	}
 	s.pay(weight)
+}
+
+// handOver files an insertion for a function that keeps the fuel in a local:
+// others look for it in the global.
+func (s *scanner) handOver(kind editKind, at int) {
+	if !s.dead {
+		s.edits = append(s.edits, edit{at, at, kind, 0})
+		if kind == editReload {
+			s.leaves++
+		}
+	}
 }
 
 // begin begins a segment, before which the segment dominator always runs.
