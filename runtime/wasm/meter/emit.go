@@ -37,8 +37,11 @@ func (e *emitter) function(dst []byte, s *scanner, p []byte, at int, t funcType)
 	if s.first == 0 || s.segs[0].cost > 0 {
 		o = e.charge(o, max(s.segs[0].cost, 1))
 	}
-	if s.calls && s.first == 0 {
+	switch {
+	case s.calls && s.first == 0:
 		o = e.look(o, true)
+	case s.calls: // the fuel is looked at in the loop, many times; the depth changes here
+		o = e.ask(leb(append(o, opGlobalGet), e.depth))
 	}
 	if wrapped {
 		o = e.m.blockOf(append(o, opBlock), t.results)
@@ -84,13 +87,14 @@ func (e *emitter) edit(o []byte, s *scanner, d edit) []byte {
 	if g := s.segs[d.arg]; d.arg > 0 && g.into == int32(d.arg) {
 		o = e.charge(o, max(g.cost, 1))
 		if g.header {
-			o = e.look(o, s.calls && d.arg == uint32(s.first))
+			o = e.look(o, false)
 		}
 	}
 	return o
 }
 
-// keeps reports whether a function keeps the fuel in a local.
+// keeps reports whether a function keeps the fuel in a local: if it charges
+// more than once beyond its beginning.
 func (s *scanner) keeps() bool {
 	charges := 0
 	for i := 1; i < len(s.segs); i++ {
@@ -98,7 +102,7 @@ func (s *scanner) keeps() bool {
 			charges++
 		}
 	}
-	return charges > 0
+	return charges > 1
 }
 
 // locals copies the declarations, and adds one for the sizes of bulk operations
@@ -176,6 +180,11 @@ func (e *emitter) look(o []byte, depth bool) []byte {
 	if depth { // its sign in the fuel's
 		o = append(leb(append(o, opGlobalGet), e.depth), opI64Or)
 	}
+	return e.ask(o)
+}
+
+// ask calls the host if the number on the stack is below zero.
+func (e *emitter) ask(o []byte) []byte {
 	o = append(o, opI64Const, 0, opI64LtS, opIf, 0x40)
 	o = e.flush(o) // the host may end the guest, and reads what it has left
 	o = e.get(o)

@@ -13,7 +13,7 @@ const (
 const (
 	// mergeMax is how much of code that may be jumped over is charged with what
 	// comes before it. More costs precision, less costs instructions.
-	mergeMax = 48
+	mergeMax = 64
 	// straightMax is how much may run before the fuel is looked at, loops or not.
 	straightMax = 8192
 	// frameShift makes depth of size: 2^6 locals and instructions are a unit.
@@ -68,7 +68,6 @@ type scanner struct {
 	first        int32 // of a loop that the function begins with, which pays for the entry; or 0
 	dead         bool  // what follows can't be reached
 	calls        bool  // the function calls others
-	leaves       int   // how often its code hands the fuel over: calls
 	bulks        bool
 	instructions int
 	instrAt      int // where the first one is
@@ -79,7 +78,7 @@ type scanner struct {
 func (s *scanner) scan(p []byte, at int, t funcType) error {
 	s.r = reader{p: p, at: at}
 	s.edits, s.segs, s.open = s.edits[:0], s.segs[:0], s.open[:0]
-	s.dead, s.calls, s.bulks, s.instructions, s.leaves = false, false, false, 0, 0
+	s.dead, s.calls, s.bulks, s.instructions = false, false, false, 0
 	s.first = 0
 	s.locals = len(t.params) + s.declarations()
 	s.instrAt = s.r.at
@@ -206,9 +205,6 @@ func (s *scanner) function(op byte, at int) {
 func (s *scanner) handOver(kind editKind, at int) {
 	if !s.dead {
 		s.edits = append(s.edits, edit{at, at, kind, 0})
-		if kind == editReload {
-			s.leaves++
-		}
 	}
 }
 
