@@ -50,7 +50,7 @@ func (f *figures) hostCall(h *host.Host, batch *sdk.Batch) float64 {
 		h.Fatalf("%v: run `make connectors`", err)
 	}
 	ctx := context.Background()
-	engine, err := wasm.NewHost(wasm.Options{})
+	engine, err := wasm.NewHost(wasm.Options{Compile: wasm.CompileHere})
 	if err != nil {
 		h.Fatal(err)
 	}

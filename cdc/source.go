@@ -87,11 +87,24 @@ type Batch struct {
 	// LogPos names End's place for people: "binlog.000007:4711".
 	LogPos string
 
+	// Definitions is what the source has put into its SchemaStore since the batch
+	// before, and what it would have put had an earlier run not done so. A sink
+	// that keeps it lets the history be rebuilt where the store is lost.
+	Definitions []Definition
+
 	// Held is the byte budget that the batch holds; whoever ends the batch's
 	// journey calls Release.
 	Held *budget.Reservation
 	// Recycle gives the batch's buffers back to the source; nil for none.
 	Recycle func()
+}
+
+// Definition is a record of a SchemaStore on its way to the sink.
+type Definition struct {
+	Behind sdk.Position // as in SchemaStore.Put
+	DB     string
+	Table  string // empty for a record of a database
+	Record []byte // as in SchemaStore.Put; JSON
 }
 
 // Release ends the batch's journey: budget and buffers go back. The batch must

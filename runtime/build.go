@@ -8,6 +8,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/nats-io/nats.go"
 
@@ -121,23 +122,33 @@ func unknownKind(what, name string) error {
 		"there is no %s of kind %q", what, name)
 }
 
-// load makes the steps' modules ready to run.
-func (b *builder) load(ctx context.Context, steps []config.Step) (modules []*wasm.Module, err error) {
-	for _, s := range steps {
-		code, err := b.d.o.Module(s.Wasm)
+// load makes the steps' modules ready to run, all at once: those that must be
+// compiled first take a while. What is loaded is returned also with an error,
+// which is that of the first step that has one.
+func (b *builder) load(ctx context.Context, steps []config.Step) ([]*wasm.Module, error) {
+	modules, errs := make([]*wasm.Module, len(steps)), make([]error, len(steps))
+	var wg sync.WaitGroup
+	for i, s := range steps {
+		wg.Go(func() { modules[i], errs[i] = b.loadStep(ctx, s) })
+	}
+	wg.Wait()
+	for _, err := range errs {
 		if err != nil {
-			return modules, err
+			return slices.DeleteFunc(modules, func(m *wasm.Module) bool { return m == nil }), err
 		}
-		if err := checkDigest(s.Wasm, code); err != nil {
-			return modules, err
-		}
-		m, err := b.host.Load(ctx, code)
-		if err != nil {
-			return modules, err
-		}
-		modules = append(modules, m)
 	}
 	return modules, nil
+}
+
+func (b *builder) loadStep(ctx context.Context, s config.Step) (*wasm.Module, error) {
+	code, err := b.d.o.Module(s.Wasm)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkDigest(s.Wasm, code); err != nil {
+		return nil, err
+	}
+	return b.host.Load(ctx, code)
 }
 
 func checkDigest(m config.Module, code []byte) error {

@@ -58,6 +58,9 @@ type Options struct {
 	Stay        bool
 	BudgetBytes int64         // 0 for BudgetBytesDefault
 	Drain       time.Duration // 0 for pipeline.DrainDefault
+	// Compile says where modules are compiled, and must be set: wasm.CompileApart
+	// in a program that knows wasm.CompileVerb.
+	Compile wasm.Compiling
 	// CacheDir keeps compiled code; empty for a folder of the state directory.
 	CacheDir string
 	Version  string
@@ -129,7 +132,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	cache := cmp.Or(d.o.CacheDir, filepath.Join(d.o.Config.State.Dir, "wasm"))
-	host, err := wasm.NewHost(wasm.Options{CacheDir: cache, Log: d.log})
+	host, err := wasm.NewHost(wasm.Options{Compile: d.o.Compile, CacheDir: cache, Log: d.log})
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ import (
 	"github.com/cdcd-io/cdcd/runtime/sink"
 	"github.com/cdcd-io/cdcd/runtime/sink/jetstream"
 	"github.com/cdcd-io/cdcd/runtime/sink/stdout"
+	"github.com/cdcd-io/cdcd/runtime/wasm"
 	"github.com/cdcd-io/cdcd/sdk/manifest"
 )
 
@@ -113,7 +114,7 @@ func parse(t testing.TB, yaml string) *config.Config {
 }
 
 func options(t testing.TB, c *config.Config) runtime.Options {
-	return runtime.Options{Config: c, Kinds: kinds, Version: "test",
+	return runtime.Options{Config: c, Kinds: kinds, Version: "test", Compile: wasm.CompileHere,
 		Module: func(config.Module) ([]byte, error) { return mask() }}
 }
 

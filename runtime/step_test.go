@@ -59,10 +59,10 @@ func TestAllowGrantsCapabilities(t *testing.T) {
 	}
 }
 
-// A step's limits.fuel ends its calls, and halting on a row is the default.
+// A step's limits.fuel ends a batch, and halting on a row is the default.
 func TestFuelLimitsAStep(t *testing.T) {
 	err, _ := runStep(t, mask, "with: {columns: [email]}, limits: {fuel: 100}")
-	if err == nil || !strings.Contains(err.Error(), "used up the fuel of a call, 100") {
+	if err == nil || !strings.Contains(err.Error(), "used up the fuel of a batch, 100") {
 		t.Error("a tenth of what a call takes:", err)
 	}
 	if err, _ := runStep(t, mask, "with: {columns: [email]}, limits: {fuel: 1G}"); err != nil {

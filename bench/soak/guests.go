@@ -42,9 +42,12 @@ func newGuests(dir string) (*guests, error) {
 // warmUp is how many cycles come before the first look: those of one Go guest.
 func (g *guests) warmUp() int { return 3 * g.goEvery }
 
+// isGo reports whether the module with the number n is a Go guest.
+func (g *guests) isGo(n int) bool { return n%g.goEvery == g.goEvery/2 }
+
 // module returns the module with the number n, which has a digest of its own.
 func (g *guests) module(n int) ([]byte, error) {
-	if n%g.goEvery == g.goEvery/2 {
+	if g.isGo(n) {
 		return distinct(g.goish, n)
 	}
 	return distinct(g.small[n%len(g.small)].Module, n)

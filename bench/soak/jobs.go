@@ -26,6 +26,7 @@ import (
 	"github.com/cdcd-io/cdcd/runtime/pipeline"
 	"github.com/cdcd-io/cdcd/runtime/sink"
 	sinkjetstream "github.com/cdcd-io/cdcd/runtime/sink/jetstream"
+	"github.com/cdcd-io/cdcd/runtime/wasm"
 )
 
 const (
@@ -129,8 +130,8 @@ func (j *jobs) job(ctx context.Context, n int) error {
 		return err
 	}
 	d, err := runtime.New(runtime.Options{Config: c, Kinds: j.kinds, Version: "soak", Until: pipeline.CaughtUp,
-		CacheDir: filepath.Join(j.dir, "wasm"),
-		Module:   func(config.Module) ([]byte, error) { return j.guests.module(n % jobDigests) }})
+		Compile: wasm.CompileApart, CacheDir: filepath.Join(j.dir, "wasm"),
+		Module: func(config.Module) ([]byte, error) { return j.guests.module(n % jobDigests) }})
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"runtime/pprof"
 
 	"github.com/cdcd-io/cdcd/bench/host"
+	"github.com/cdcd-io/cdcd/runtime/wasm"
 )
 
 // options are the flags.
@@ -23,6 +24,9 @@ type options struct {
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == wasm.CompileVerb { // modules are compiled apart
+		os.Exit(wasm.ServeCompile(context.Background(), os.Args[2:]))
+	}
 	var o options
 	flag.IntVar(&o.cycles, "cycles", 300_000, "modules to load and unload")
 	flag.IntVar(&o.jobs, "jobs", 0, "whole pipelines to run and delete, instead")

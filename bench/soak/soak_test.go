@@ -3,11 +3,20 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
+	"github.com/cdcd-io/cdcd/runtime/wasm"
 	"github.com/cdcd-io/cdcd/sdk/manifest"
 )
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == wasm.CompileVerb { // modules are compiled apart
+		os.Exit(wasm.ServeCompile(context.Background(), os.Args[2:]))
+	}
+	os.Exit(m.Run())
+}
 
 // A short soak, with the thresholds of the long one.
 func TestLoads(t *testing.T) {

@@ -41,6 +41,9 @@ type figures struct {
 type parts struct{ rows, host bool }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == wasm.CompileVerb { // modules are compiled apart
+		os.Exit(wasm.ServeCompile(context.Background(), os.Args[2:]))
+	}
 	names := flag.String("parts", "rows,host", "rows on the bare engine, and the same guests in the host")
 	flag.Parse()
 	p := parts{strings.Contains(*names, "rows"), strings.Contains(*names, "host")}
@@ -115,7 +118,7 @@ func (f *figures) directly(ctx context.Context, g golden.Guest, l *language) err
 func (l *language) inHost(ctx context.Context, g golden.Guest, dir string) error {
 	in := batch()
 	begin := time.Now()
-	h, err := newHosted(ctx, g.Module, in, wasm.Options{CacheDir: dir})
+	h, err := newHosted(ctx, g.Module, in, wasm.Options{Compile: wasm.CompileApart, CacheDir: dir})
 	if err != nil {
 		return err
 	}
@@ -124,7 +127,7 @@ func (l *language) inHost(ctx context.Context, g golden.Guest, dir string) error
 		return err
 	}
 	load := &contestant{once: func() error {
-		h, err := newHosted(ctx, g.Module, in, wasm.Options{CacheDir: dir})
+		h, err := newHosted(ctx, g.Module, in, wasm.Options{Compile: wasm.CompileApart, CacheDir: dir})
 		if err != nil {
 			return err
 		}
@@ -134,7 +137,7 @@ func (l *language) inHost(ctx context.Context, g golden.Guest, dir string) error
 		return err
 	}
 	l.LoadCachedMs = load.ns(1) / 1e6
-	if h, err = newHosted(ctx, g.Module, in, wasm.Options{CacheDir: dir}); err != nil {
+	if h, err = newHosted(ctx, g.Module, in, wasm.Options{Compile: wasm.CompileApart, CacheDir: dir}); err != nil {
 		return err
 	}
 	defer h.close()

@@ -70,7 +70,7 @@ func BenchmarkFiltered(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	info, err := os.Stat(src.path(0))
+	info, err := os.Stat(src.config.Files[0])
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package binlogfile
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 
 	"github.com/cdcd-io/cdcd/cdc"
@@ -17,9 +16,11 @@ const filesMax = 100_000
 
 // Config is what stands under `source: binlog_files:`.
 type Config struct {
-	// Files are read in their order. The configuration's loader takes a relative
-	// path from the configuration file's directory.
-	Files         []string   `yaml:"files" config:"path" doc:"binlog files in the order of the log"`
+	// Files are read in their order. They may be packed by gzip. A directory
+	// stands for the log files in it, in the order of their numbers. The
+	// configuration's loader takes a relative path from the configuration file's
+	// directory.
+	Files         []string   `yaml:"files" config:"path" doc:"binlog files in the order of the log, plain or packed by gzip; a directory stands for those in it"`
 	Tables        []string   `yaml:"tables" doc:"followed tables: db.table, with * for any run of characters"`
 	EventBytesMax unit.Bytes `yaml:"event_bytes_max" doc:"largest event; default 64MiB"`
 	RateLimit     RateLimit  `yaml:"rate_limit" doc:"bounds the speed of reading"`
@@ -43,15 +44,14 @@ func (c *Config) Validate() []*fault.Fault {
 	}
 	var seen []string
 	for i, f := range c.Files {
-		path, base := fmt.Sprintf("files[%d]", i), filepath.Base(f)
+		path, name := fmt.Sprintf("files[%d]", i), base(f)
 		switch {
 		case f == "":
 			refuse("files_invalid", path, "write the file's name", "an empty name")
-		case slices.Contains(seen, base):
-			refuse("files_invalid", path, "give files of different servers to different pipelines",
-				"the name %s is there twice: a position could not tell them apart", base)
+		case slices.Contains(seen, name):
+			faults = append(faults, twice(path, name))
 		}
-		seen = append(seen, base)
+		seen = append(seen, name)
 	}
 	if c.EventBytesMax < 1<<20 || c.EventBytesMax > 1<<30 {
 		refuse("event_bytes_max_invalid", "event_bytes_max", "write a size from 1MiB to 1GiB", "%v is out of range", c.EventBytesMax)

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -63,23 +61,29 @@ func New(c Config, env cdc.Env) (*Source, error) {
 	return s, nil
 }
 
-func (s *Source) path(i int) string { return s.config.Files[i] }
-
-func (s *Source) base(i int) string { return filepath.Base(s.config.Files[i]) }
-
-// index returns which file has the base name, or -1.
-func (s *Source) index(base string) int {
-	return slices.IndexFunc(s.config.Files, func(f string) bool { return filepath.Base(f) == base })
-}
-
 // Preflight opens every file.
 func (s *Source) Preflight(ctx context.Context) error {
 	var errs []error
-	for i := range s.config.Files {
+	for _, path := range s.config.Files { // all that are missing, not the first alone
+		if _, err := os.Stat(path); err != nil {
+			errs = append(errs, unreadable(path, err))
+		}
+	}
+	files, err := s.list()
+	if err != nil && len(errs) == 0 {
+		return err
+	}
+	if len(errs) > 0 {
+		files = s.config.Files
+	}
+	for _, path := range files {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		r, err := binlog.OpenFile(s.path(i), int(s.config.EventBytesMax))
+		if info, err := os.Stat(path); err != nil || info.IsDir() {
+			continue
+		}
+		r, err := s.open(path)
 		if err == nil {
 			err = r.Close()
 		}
@@ -88,9 +92,9 @@ func (s *Source) Preflight(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// flavor returns whose the first file is.
-func (s *Source) flavor() (f gtid.Flavor, err error) {
-	r, err := binlog.OpenFile(s.path(0), int(s.config.EventBytesMax))
+// flavor returns whose a file is.
+func (s *Source) flavor(path string) (f gtid.Flavor, err error) {
+	r, err := s.open(path)
 	if err != nil {
 		return 0, err
 	}
@@ -111,34 +115,46 @@ func (s *Source) flavor() (f gtid.Flavor, err error) {
 
 // Initial returns the beginning of the first file.
 func (s *Source) Initial(context.Context) (sdk.Position, error) {
-	f, err := s.flavor()
+	files, err := s.list()
 	if err != nil {
 		return "", err
 	}
-	return (&position.Position{Flavor: f, File: s.base(0), Pos: position.FirstPos}).Encode(), nil
+	f, err := s.flavor(files[0])
+	if err != nil {
+		return "", err
+	}
+	return (&position.Position{Flavor: f, File: files.base(0), Pos: position.FirstPos}).Encode(), nil
 }
 
 // Head returns the end of the last file.
 func (s *Source) Head(context.Context) (sdk.Position, error) {
-	f, err := s.flavor()
+	files, err := s.list()
 	if err != nil {
 		return "", err
 	}
-	last := len(s.config.Files) - 1
-	info, err := os.Stat(s.path(last))
+	f, err := s.flavor(files[0])
 	if err != nil {
-		return "", fault.New(fault.Environment, "binlog_unreadable", s.path(last), "check the file's name and its permissions", "%w", err)
+		return "", err
 	}
-	return (&position.Position{Flavor: f, File: s.base(last), Pos: uint64(info.Size())}).Encode(), nil
+	last := len(files) - 1
+	n, err := size(files[last])
+	if err != nil {
+		return "", err
+	}
+	return (&position.Position{Flavor: f, File: files.base(last), Pos: uint64(n)}).Encode(), nil
 }
 
 // Covers compares two places in the order of the files.
 func (s *Source) Covers(pos, head sdk.Position) (bool, error) {
-	p, i, err := s.locate(pos)
+	files, err := s.list()
 	if err != nil {
 		return false, err
 	}
-	h, k, err := s.locate(head)
+	p, i, err := files.locate(pos)
+	if err != nil {
+		return false, err
+	}
+	h, k, err := files.locate(head)
 	if err != nil {
 		return false, err
 	}
@@ -146,12 +162,12 @@ func (s *Source) Covers(pos, head sdk.Position) (bool, error) {
 }
 
 // locate reads a position and finds its file.
-func (s *Source) locate(text sdk.Position) (*position.Position, int, error) {
+func (l log) locate(text sdk.Position) (*position.Position, int, error) {
 	p, err := position.Decode(text)
 	if err != nil {
 		return nil, 0, fault.New(fault.Fatal, "position_invalid", "", "begin anew, or restore the state that belongs to this configuration", "%w", err)
 	}
-	i := s.index(p.File)
+	i := l.index(p.File)
 	if i < 0 {
 		return nil, 0, fault.New(fault.Config, "file_missing", p.File, "add the file to files, or begin anew",
 			"reading stopped at %s, which is not among the files", p.Place())
@@ -161,13 +177,17 @@ func (s *Source) locate(text sdk.Position) (*position.Position, int, error) {
 
 // Run reads to the end of the last file and returns io.EOF.
 func (s *Source) Run(ctx context.Context, start cdc.Start, emit func(context.Context, *cdc.Batch) error) (err error) {
-	from, i, err := s.locate(start.Base)
+	files, err := s.list()
+	if err != nil {
+		return err
+	}
+	from, i, err := files.locate(start.Base)
 	if err != nil {
 		return err
 	}
 	from.GTIDs = nil
 	a := assemble.New(assemble.Options{Env: s.env, Filter: s.filter, EventBytesMax: int(s.config.EventBytesMax),
-		Files: true, Emit: emit})
+		Files: true, Emit: emit, Log: again{s, files}})
 	if err := a.Load(s.env.Schemas); err != nil {
 		return err
 	}
@@ -184,11 +204,11 @@ func (s *Source) Run(ctx context.Context, start cdc.Start, emit func(context.Con
 		s.setState(cdc.StateStopped, reason)
 	}()
 	offset := uint64(from.Dump())
-	for ; i < len(s.config.Files); i++ {
-		if err := a.File(s.base(i)); err != nil {
+	for ; i < len(files); i++ {
+		if err := a.File(files.base(i)); err != nil {
 			return err
 		}
-		if err := s.file(ctx, a, i, offset); err != nil {
+		if err := s.file(ctx, a, files[i], i == len(files)-1, offset); err != nil {
 			if ctx.Err() == nil { // what is whole before the damage is good
 				err = a.Fail(ctx, err)
 			}
@@ -200,15 +220,15 @@ func (s *Source) Run(ctx context.Context, start cdc.Start, emit func(context.Con
 		return err
 	}
 	if tx := a.Waiting(); tx != "" {
-		return fault.New(fault.Fatal, "source_behind", s.base(len(s.config.Files)-1),
+		return fault.New(fault.Fatal, "source_behind", files.base(len(files)-1),
 			"add the files that follow, or begin anew", "transaction %s is not in the files", tx)
 	}
 	return io.EOF
 }
 
 // file reads one file from an offset on; its format description comes first.
-func (s *Source) file(ctx context.Context, a *assemble.Assembler, i int, offset uint64) (err error) {
-	r, err := binlog.OpenFile(s.path(i), int(s.config.EventBytesMax))
+func (s *Source) file(ctx context.Context, a *assemble.Assembler, path string, last bool, offset uint64) (err error) {
+	r, err := s.open(path)
 	if err != nil {
 		return err
 	}
@@ -219,7 +239,7 @@ func (s *Source) file(ctx context.Context, a *assemble.Assembler, i int, offset 
 		switch {
 		case err == io.EOF:
 			return nil
-		case fault.HasCode(err, binlog.CodeTruncated) && r.InUse() && i == len(s.config.Files)-1:
+		case fault.HasCode(err, binlog.CodeTruncated) && r.InUse() && last:
 			return nil // the server is writing it, or has crashed: no commit is cut off
 		case err != nil:
 			return err

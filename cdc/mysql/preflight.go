@@ -69,9 +69,9 @@ func (s *Source) checkLog(ctx context.Context, v *server) error {
 		refuse("binlog_format_not_row", "SET GLOBAL binlog_format=ROW on the server (and in its configuration), then let all sessions connect anew",
 			"binlog_format is %s", format)
 	}
-	if strings.Contains(vars["binlog_row_value_options"], "PARTIAL_JSON") {
-		refuse("partial_json_unsupported", "SET GLOBAL binlog_row_value_options='' on the server",
-			"the log holds parts of JSON documents instead of whole ones")
+	if image := vars["binlog_row_image"]; image != "FULL" && strings.Contains(vars["binlog_row_value_options"], "PARTIAL_JSON") {
+		refuse("partial_json_unsupported", "SET GLOBAL binlog_row_value_options='', or binlog_row_image=FULL, on the server",
+			"the log may hold parts of JSON documents without the documents before them: binlog_row_image is %s", image)
 	}
 	if s.config.Mode == modeGTID && v.flavor == gtid.MySQL && !strings.EqualFold(v.mode, "ON") {
 		refuse("gtid_off", "switch gtid_mode to ON on the server, or write mode: auto", "mode: gtid, but gtid_mode is %q", v.mode)

@@ -33,6 +33,7 @@ type Source struct {
 	target replica.Target
 	env    cdc.Env
 	filter *tables.Filter
+	held   int // bytes of prepared transactions in memory; 0 takes the default
 
 	mu         sync.Mutex
 	state      cdc.State
@@ -147,7 +148,7 @@ func (s *Source) Run(ctx context.Context, start cdc.Start, emit func(context.Con
 		from.GTIDs = nil
 	}
 	a := assemble.New(assemble.Options{Env: s.env, Filter: s.filter, Catalog: catalog{s},
-		EventBytesMax: int(s.config.EventBytesMax), KeepGTIDs: s.config.Mode != modeFile, Emit: emit})
+		EventBytesMax: int(s.config.EventBytesMax), KeepGTIDs: s.config.Mode != modeFile, Emit: emit, Log: again{s}, HeldBytesMax: s.held})
 	if err := a.Load(s.env.Schemas); err != nil {
 		return err
 	}
@@ -275,9 +276,9 @@ func (r *run) read(ctx context.Context, stream *replica.Stream) error {
 }
 
 // keep remembers an error that is not the connection's. A catalog that can't be
-// reached is.
+// reached is, and so is a second reading that breaks off.
 func (r *run) keep(err error) error {
-	if err != nil && !fault.HasCode(err, "server_unreachable") {
+	if err != nil && !fault.HasCode(err, "server_unreachable") && !fault.HasCode(err, "connection_lost") {
 		r.stop = err
 	}
 	return err

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +17,7 @@ import (
 	"github.com/cdcd-io/cdcd/runtime/config"
 	"github.com/cdcd-io/cdcd/runtime/natsd"
 	"github.com/cdcd-io/cdcd/runtime/sink"
+	"github.com/cdcd-io/cdcd/runtime/wasm"
 )
 
 type doctorCmd struct {
@@ -84,6 +88,10 @@ func (d *doctorCmd) configuration(ctx context.Context) ([]examined, error) {
 				places = append(places, examined{"source of " + p.Name, k.Examine(ctx, p.Source.Value, cdc.Env{Pipeline: p.Name, Now: time.Now})})
 			}
 		}
+	}
+	if slices.ContainsFunc(c.Pipelines, func(p config.Pipeline) bool { return len(p.Steps) > 0 }) {
+		dir := cmp.Or(codeCacheDir(), filepath.Join(c.State.Dir, "wasm")) // as the daemon has it
+		places = append(places, examined{"connectors", wasm.Examine(ctx, dir)})
 	}
 	return append(places, examineNATS(ctx, c)...), nil
 }

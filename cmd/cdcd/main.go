@@ -8,6 +8,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/runtime/wasm"
 )
 
 // version is set by the linker: -ldflags "-X main.version=v1.2.3".
@@ -34,6 +35,9 @@ func main() { os.Exit(execute(os.Args[1:])) }
 func execute(args []string) int {
 	if len(args) == 0 {
 		args = []string{"--help"}
+	}
+	if args[0] == wasm.CompileVerb { // cdcd calls itself, and is in a hurry
+		return wasm.ServeCompile(context.Background(), args[1:])
 	}
 	var c cli
 	out := newConsole(os.Stdout, os.Stderr)

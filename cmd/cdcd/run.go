@@ -13,6 +13,7 @@ import (
 	"github.com/cdcd-io/cdcd/runtime/config"
 	"github.com/cdcd-io/cdcd/runtime/pipeline"
 	"github.com/cdcd-io/cdcd/runtime/telemetry"
+	"github.com/cdcd-io/cdcd/runtime/wasm"
 )
 
 type runCmd struct {
@@ -49,11 +50,20 @@ func (r *runCmd) Run(out *console, sig *signals) error {
 // daemonOptions completes o with what every daemon of this binary has.
 func daemonOptions(c *config.Config, log *slog.Logger, o runtime.Options) runtime.Options {
 	o.Config, o.Log, o.Version, o.Module = c, log, version, readModule
+	o.Compile = wasm.CompileApart
 	o.Kinds = runtime.Kinds{Sources: sources(), Sinks: sinks(), Formats: formats()}
-	if dir, err := os.UserCacheDir(); err == nil { // without one, code is compiled anew at each start
-		o.CacheDir = filepath.Join(dir, "cdcd", "wasm")
-	}
+	o.CacheDir = codeCacheDir()
 	return o
+}
+
+// codeCacheDir is where compiled code is kept for all configurations of a user;
+// empty where users have no such place.
+func codeCacheDir() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "cdcd", "wasm")
 }
 
 // runView shows a running daemon.

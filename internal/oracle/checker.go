@@ -225,7 +225,7 @@ func (c *Checker) number(m *Message, header string) (uint64, bool) {
 
 func (c *Checker) checkControl(m *Message, kind string) {
 	switch kind {
-	case "marker", "heartbeat", "schema":
+	case "marker", "heartbeat", "schema", "history":
 	case "tx_end":
 		c.endTx(m)
 	default:

@@ -30,6 +30,7 @@ type DB struct {
 	Flavor string // FlavorMySQL or FlavorMariaDB
 	port   int
 	dir    string
+	inst   install
 }
 
 // Option changes how a database server is started.
@@ -90,7 +91,7 @@ func startDB(t testing.TB, inst install, opts []Option) *DB {
 		t.Fatalf("initialise %s: %v", inst.flavor, err)
 	}
 	dir := t.TempDir()
-	db := &DB{Flavor: inst.flavor, port: reservePort(t), dir: dir}
+	db := &DB{Flavor: inst.flavor, inst: inst, port: reservePort(t), dir: dir}
 	if err := copyTree(db.BinlogDir(), template); err != nil {
 		t.Fatalf("prepare %s: %v", inst.flavor, err)
 	}

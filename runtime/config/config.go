@@ -54,8 +54,8 @@ type Step struct {
 // Limits bound what a step may use. A zero field means the host's default.
 type Limits struct {
 	Memory unit.Bytes    `yaml:"memory" doc:"linear memory of one instance"`
-	Fuel   unit.Count    `yaml:"fuel" doc:"fuel of one call; a call that uses it up is stopped"`
-	Time   unit.Duration `yaml:"time" doc:"wall time of one call; exceeding it is retried on a fresh instance, then halts"`
+	Fuel   unit.Count    `yaml:"fuel" doc:"fuel of one batch; a batch that uses it up is stopped"`
+	Time   unit.Duration `yaml:"time" doc:"wall time of one batch; exceeding it is retried on a fresh instance, then halts"`
 }
 
 // OnError says what becomes of a row that a step can't process.

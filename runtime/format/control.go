@@ -2,6 +2,7 @@ package format
 
 import (
 	"encoding/json"
+	"fmt"
 
 	"github.com/cdcd-io/cdcd/sdk"
 )
@@ -54,6 +55,32 @@ func AppendSchema(dst []byte, s *sdk.Schema, fingerprint string) []byte {
 		b.Key[i] = s.Columns[k].Name
 	}
 	return appendJSON(dst, b)
+}
+
+// HistoryBody is the body of a history message: what the source knows of a
+// table's definition, or of a database, behind a position of its log. Where the
+// local state is lost, the source's history is rebuilt from these.
+type HistoryBody struct {
+	Op     string          `json:"op"`
+	Kind   string          `json:"kind"`
+	Behind sdk.Position    `json:"behind"`
+	DB     string          `json:"db"`
+	Table  string          `json:"table,omitempty"`
+	Record json.RawMessage `json:"record"` // the source's own form
+}
+
+// AppendHistory appends the body of a history message; record is JSON.
+func AppendHistory(dst []byte, behind sdk.Position, db, table string, record []byte) []byte {
+	return appendJSON(dst, HistoryBody{Op: controlOp, Kind: "history", Behind: behind, DB: db, Table: table, Record: record})
+}
+
+// ParseHistory reads what AppendHistory wrote.
+func ParseHistory(body []byte) (h HistoryBody, err error) {
+	err = json.Unmarshal(body, &h)
+	if err == nil && (h.Kind != "history" || h.Behind == "" || len(h.Record) == 0) {
+		err = fmt.Errorf("not the body of a history message: %.100q", body)
+	}
+	return h, err
 }
 
 // TxEndBody is the body of the message that ends a transaction which did not

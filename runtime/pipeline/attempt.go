@@ -119,6 +119,9 @@ func (a *attempt) claim(ctx context.Context) (done bool, err error) {
 	if err := a.checkConfig(anchor); err != nil {
 		return false, err
 	}
+	if err := a.learn(ctx, last.Token); err != nil {
+		return false, err
+	}
 	if !known && !anchor.Found { // a sink that writes no marker knows nothing of where it began
 		if err := p.spec.State.Commit(state.Checkpoint{Position: anchor.Base, Exact: true, Time: p.spec.Now()}); err != nil {
 			return false, err

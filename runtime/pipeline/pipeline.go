@@ -24,6 +24,8 @@ const (
 	CodeConfigChanged = "config_changed_mid_transaction"
 	CodeSourceStopped = "source_stopped"
 	CodeSinkBroken    = "sink_broken"
+
+	CodeHistoryUnreadable = "history_unreadable"
 )
 
 const (

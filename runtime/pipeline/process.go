@@ -72,6 +72,9 @@ func (a *attempt) batch(ctx context.Context, b *cdc.Batch) (published bool, err 
 // fill makes the batch's messages and local changes.
 func (a *attempt) fill(ctx context.Context, b *cdc.Batch, f *flight) error {
 	if b.Txs() == 0 {
+		if len(b.Definitions) > 0 {
+			return a.renderInto(f, b, b.Batch)
+		}
 		return nil
 	}
 	a.dropDone(b)
@@ -86,6 +89,11 @@ func (a *attempt) fill(ctx context.Context, b *cdc.Batch, f *flight) error {
 		return err
 	}
 	f.rowsOut = uint64(out.Rows())
+	return a.renderInto(f, b, out)
+}
+
+// renderInto makes the messages of what the steps made of a batch.
+func (a *attempt) renderInto(f *flight, b *cdc.Batch, out *sdk.Batch) (err error) {
 	f.group, err = a.render.group(b, out)
 	if f.group != nil {
 		f.messages, f.bytes = len(f.group.Messages), f.group.Bytes

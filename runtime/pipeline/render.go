@@ -85,6 +85,11 @@ func (r *renderer) sent() bool { return r.open != "" && r.n > 0 }
 // group renders what the steps made of a batch; nil when it gives no message.
 func (r *renderer) group(b *cdc.Batch, out *sdk.Batch) (*sink.Group, error) {
 	r.begin(b.Begin, b.End)
+	for _, d := range b.Definitions {
+		from := len(r.g.Buf)
+		r.g.Buf = format.AppendHistory(r.g.Buf, d.Behind, d.DB, d.Table, d.Record)
+		r.controlMessage(sink.KindHistory, r.cut(from))
+	}
 	row := 0
 	for i := range b.Txs() {
 		tx := b.Tx(i)

@@ -135,11 +135,12 @@ const (
 	KindTxEnd                        // the end of a transaction that did not fit one batch, with its counts
 	KindHeartbeat                    // the position moved and nothing went out
 	KindMarker                       // a writer claimed the stream
+	KindHistory                      // a record of the source's history of definitions
 )
 
 // String returns the value of the header Cdc-Kind.
 func (k MessageKind) String() string {
-	return [...]string{"data", "schema", "tx_end", "heartbeat", "marker"}[k]
+	return [...]string{"data", "schema", "tx_end", "heartbeat", "marker", "history"}[k]
 }
 
 // Message is one message. Its texts and body are views of the group's buffer.
@@ -179,6 +180,15 @@ type Confirmed struct {
 	Group *Group
 	// Token names the sink's last message of the group, for Hint.
 	Token string
+}
+
+// Historian is what a sink has that can give back the history messages that it
+// was given.
+type Historian interface {
+	// History calls f with the body of every message of KindHistory behind the
+	// one that a Hint's Token names, in order; with an empty token, of all that
+	// the sink still has. f must not keep body. It is called after Claim.
+	History(ctx context.Context, token string, f func(body []byte) error) error
 }
 
 // LastWritten is what a sink has that tells when its last message was written,

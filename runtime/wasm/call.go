@@ -18,10 +18,11 @@ const (
 	codeOutput  = "step_output"
 )
 
-// call calls the guest within the instance's time. After an error the instance
-// is broken: what a guest holds after a trap is anybody's guess.
+// call calls the guest within what is left of the allowance. After an error the
+// instance is broken: what a guest holds after a trap is anybody's guess.
 func (i *Instance) call(ctx context.Context, f export, a, b uint64) (uint64, error) {
-	return i.callFor(ctx, i.config.Time, i.config.Fuel, f, a, b)
+	limit, fuel := i.rest()
+	return i.callFor(ctx, limit, fuel, f, a, b)
 }
 
 // callFor calls the guest within a time and, unless it is 0, some fuel.
@@ -36,7 +37,6 @@ func (i *Instance) callFor(ctx context.Context, limit time.Duration, fuel int64,
 	if err != nil {
 		return 0, i.notBegun(ctx, err)
 	}
-	i.limit = limit
 	i.guest.setFuel(slice)
 	i.printed.begin()
 	i.calls++
@@ -76,13 +76,13 @@ func (i *Instance) explain(ctx context.Context, err error) error {
 	case ended == errFuel:
 		i.broken = fault.New(fault.Poison, codeFuel, i.config.path(),
 			"raise limits.fuel of the step, or have the connector do less per row; on_error says what becomes of the row",
-			"the connector %s used up the fuel of a call, %d", i.code.manifest.Name, i.config.Fuel)
+			"the connector %s used up the fuel of a batch, %d", i.code.manifest.Name, i.config.Fuel)
 	case ctx.Err() != nil:
 		i.broken = context.Cause(ctx)
 	case ended == context.DeadlineExceeded:
 		i.broken = fault.New(fault.Fatal, codeTimeout, i.config.path(),
 			"give the machine more room, raise limits.time of the step, or have the connector do less per row",
-			"the connector %s did not return within %v", i.code.manifest.Name, i.limit)
+			"the connector %s did not return within %v", i.code.manifest.Name, i.allowed.limit)
 	default:
 		i.broken = i.closedFault()
 	}

@@ -3,6 +3,7 @@ package wasm
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -13,6 +14,10 @@ import (
 // most code. It bounds what a spinning guest delays the collector and its own
 // end by, and looking costs about a hundredth of the guest's time.
 const fuelSlice = 250_000
+
+// turnTime is how long a guest keeps its processor while others wait for one.
+// Most batches are done by then.
+const turnTime = 2 * time.Millisecond
 
 // What a metered guest is ended for, besides time and cancellation.
 var (
@@ -28,6 +33,7 @@ type callContext struct {
 	inst     *Instance
 	parent   context.Context // of the call in hand
 	deadline time.Time
+	turn     time.Time   // when the guest last had to wait for its processor
 	stopped  atomic.Bool // the instance closes; set from any goroutine
 
 	limited   bool
@@ -35,6 +41,8 @@ type callContext struct {
 	granted   int64 // fuel that the guest was given in this call, or that was spent for it
 	unchecked int64 // spent for it since the last check
 	err       error // why the call was ended; the instance is of no more use
+
+	watch func(leaves bool) // tests: the guest has left its code, or goes back
 }
 
 // begin prepares for a call: fuel bounds it unless 0. It returns the fuel that
@@ -50,7 +58,8 @@ func (c *callContext) begin(ctx context.Context, limit time.Duration, fuel int64
 	case ctx.Err() != nil:
 		return 0, context.Cause(ctx)
 	}
-	c.parent, c.deadline = ctx, time.Now().Add(limit)
+	c.parent, c.turn = ctx, time.Now()
+	c.deadline = c.turn.Add(limit)
 	c.limited, c.left, c.granted = fuel > 0, fuel, 0
 	return c.grant(), nil
 }
@@ -68,9 +77,19 @@ func (c *callContext) grant() int64 {
 
 // look is called by the guest when its fuel, or its depth, is below zero. It
 // returns the fuel to go on with, or panics with why the guest must end. That
-// the guest has left its own code lets Go's scheduler and collector in.
+// the guest has left its own code lets Go's collector in. Now and then it goes to
+// the end of the scheduler's queue as well: Go lets a goroutine keep its processor
+// for 10 ms, and a collection, which waits for several turns, took half a second
+// with two spinning guests for each processor.
 func (c *callContext) look(fuel, depth int64) int64 {
-	c.check()
+	if c.watch != nil {
+		c.watch(true)
+		defer c.watch(false)
+	}
+	if now := c.check(); now.Sub(c.turn) > turnTime {
+		runtime.Gosched()
+		c.turn = time.Now()
+	}
 	switch {
 	case depth < 0:
 		c.end(errDepth)
@@ -86,16 +105,18 @@ func (c *callContext) look(fuel, depth int64) int64 {
 	return c.grant()
 }
 
-// check panics if the call must end for a reason of the host's.
-func (c *callContext) check() {
+// check panics if the call must end for a reason of the host's. It returns the time.
+func (c *callContext) check() time.Time {
+	now := time.Now()
 	switch {
 	case c.stopped.Load():
 		c.end(context.Canceled)
 	case c.parent.Err() != nil:
 		c.end(c.parent.Err())
-	case time.Now().After(c.deadline):
+	case now.After(c.deadline):
 		c.end(context.DeadlineExceeded)
 	}
+	return now
 }
 
 func (c *callContext) end(err error) {

@@ -15,6 +15,7 @@ type forged struct {
 	init, schema, result int64
 	errorText            int64
 	transform            []byte            // instructions in place of "return result"
+	locals               int               // of the transform function, i32
 	start                []byte            // instructions of a start function; nil for none
 	data                 map[uint32][]byte // by address
 	pages                uint32            // of memory; 0 is 4
@@ -84,7 +85,11 @@ func (f forged) bytes() []byte {
 			names = leb(append(text(names, fn.name), 0), uint64(i+len(f.imports)))
 			count++
 		}
-		body := append(append([]byte{0}, fn.body...), 0x0b)
+		locals := []byte{0}
+		if i == 4 && f.locals > 0 {
+			locals = append(leb([]byte{1}, uint64(f.locals)), 0x7f)
+		}
+		body := append(append(locals, fn.body...), 0x0b)
 		bodies = append(leb(bodies, uint64(len(body))), body...)
 	}
 	if f.omit != "memory" {

@@ -20,6 +20,9 @@ import (
 var buildDir string
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == CompileVerb {
+		os.Exit(ServeCompile(context.Background(), os.Args[2:]))
+	}
 	dir, err := os.MkdirTemp("", "cdcd-wasm-test")
 	if err != nil {
 		panic(err)
@@ -77,7 +80,7 @@ func stamp(t testing.TB, module []byte, name string, capabilities ...string) []b
 
 func newHost(t testing.TB) *Host {
 	t.Helper()
-	h, err := NewHost(Options{CacheDir: filepath.Join(buildDir, "cache")})
+	h, err := NewHost(Options{Compile: CompileHere, CacheDir: filepath.Join(buildDir, "cache")})
 	if err != nil {
 		t.Fatal(err)
 	}

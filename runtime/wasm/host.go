@@ -6,11 +6,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
+	"maps"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/runtime/wasm/apart"
 	"github.com/cdcd-io/cdcd/runtime/wasm/meter"
 	"github.com/cdcd-io/cdcd/sdk"
 	"github.com/cdcd-io/cdcd/sdk/manifest"
@@ -18,8 +21,12 @@ import (
 
 // Options configure a Host.
 type Options struct {
+	// Compile says where modules are compiled, and must be set.
+	Compile Compiling
+	// CompileLimits bound a child that compiles.
+	CompileLimits CompileLimits
 	// CacheDir keeps compiled code from one run to the next; empty for none. It
-	// holds executable code, and is made with mode 0700.
+	// holds executable code, and nobody else may write to it.
 	CacheDir string
 	// CacheBytesMax bounds CacheDir; 0 is 1 GiB.
 	CacheBytesMax int64
@@ -29,11 +36,11 @@ type Options struct {
 }
 
 // Host owns all loaded modules and instances of a daemon. It is safe for
-// concurrent use, and starts no goroutine of its own.
+// concurrent use. Its goroutines are those of loads that are under way.
 type Host struct {
-	log    *slog.Logger
-	cache  *cache
-	memory ledger
+	log      *slog.Logger
+	compiler *compiler
+	memory   ledger
 
 	mu        sync.Mutex
 	codes     map[string]*code // by digest
@@ -54,8 +61,10 @@ func NewHost(o Options) (*Host, error) {
 		h.log = slog.New(slog.DiscardHandler)
 	}
 	var err error
-	h.cache, err = openCache(o.CacheDir, o.CacheBytesMax)
-	return h, err
+	if h.compiler, err = newCompiler(o, h.log); err != nil {
+		return nil, err
+	}
+	return h, nil
 }
 
 // code is a compiled module, shared by all that load the same bytes.
@@ -66,25 +75,23 @@ type code struct {
 	ready    chan struct{} // closed once program or err is there
 	program  program
 	err      error
-	size     int64 // bytes of the cache's entry: machine code and its tables
-	refs     int   // under Host.mu
+	size     int64                   // bytes of the cache's entry: machine code and its tables
+	cancel   context.CancelCauseFunc // ends the preparation when nobody waits for it any more
+	refs     int                     // under Host.mu
 }
 
 // Load vets a module and makes it ready to run: compiled, or from the cache.
-// The Module must be closed. Loading the same bytes again is cheap, and shares
+// The Module must be closed. When ctx ends, and nobody else waits for the same
+// bytes, the compiler's process is killed, and has ended when Load returns. Loading the same bytes again is cheap, and shares
 // the code. The error is a fault: module_not_wasm, module_too_large,
 // module_refused, module_unsupported, module_lacks_manifest, module_manifest, module_lacks_abi,
 // module_import_denied, capability_unavailable or module_invalid.
 func (h *Host) Load(ctx context.Context, module []byte) (*Module, error) {
 	sum := sha256.Sum256(module)
 	digest := hex.EncodeToString(sum[:])
-	c, first, err := h.acquire(digest)
+	c, err := h.acquire(ctx, digest, module)
 	if err != nil {
 		return nil, err
-	}
-	if first {
-		h.prepare(context.WithoutCancel(ctx), c, module)
-		close(c.ready)
 	}
 	select {
 	case <-c.ready:
@@ -98,22 +105,30 @@ func (h *Host) Load(ctx context.Context, module []byte) (*Module, error) {
 	return &Module{host: h, code: c}, nil
 }
 
-// acquire finds or files the code of a digest; first says that the caller is
-// the one to prepare it.
-func (h *Host) acquire(digest string) (c *code, first bool, err error) {
+func errHostClosed() error {
+	return fault.New(fault.Fatal, "wasm_host_closed", "", "start the daemon again", "the WebAssembly host is closed")
+}
+
+// acquire finds the code of a digest, or files it and begins to prepare it. The
+// preparation is everybody's who waits, so it does not end with ctx.
+func (h *Host) acquire(ctx context.Context, digest string, module []byte) (*code, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		return nil, false, fault.New(fault.Fatal, "wasm_host_closed", "", "start the daemon again", "the WebAssembly host is closed")
+		return nil, errHostClosed()
 	}
-	c = h.codes[digest]
+	c := h.codes[digest]
 	if c == nil {
 		c = &code{digest: digest, ready: make(chan struct{})}
 		h.codes[digest] = c
-		first = true
+		ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+		go func() {
+			defer close(c.ready)
+			h.prepare(ctx, c, module)
+		}()
 	}
 	c.refs++
-	return c, first, nil
+	return c, nil
 }
 
 // prepare does the work of Load, once per digest.
@@ -127,19 +142,12 @@ func (h *Host) prepare(ctx context.Context, c *code, module []byte) {
 	if c.err = checkABI(c.vetted); c.err != nil {
 		return
 	}
-	metered, err := meter.Rewrite(module)
+	metered, err := meter.Rewrite(module, policyOf(&c.vetted.survey).bodies)
 	if err != nil {
 		c.err = err
 		return
 	}
-	sum := sha256.Sum256(metered) // with another way of metering it is other code
-	program, size, err := h.cache.compile(ctx, hex.EncodeToString(sum[:]), metered)
-	if err != nil {
-		c.err = fault.New(fault.Config, "module_invalid", "", "build the connector anew with an up-to-date toolchain",
-			"the module can't be compiled: %w", err)
-		return
-	}
-	c.program, c.size = program, size
+	c.program, c.size, c.err = h.compiler.program(ctx, metered)
 }
 
 func readManifest(module []byte) (sdk.Manifest, error) {
@@ -163,7 +171,12 @@ func (h *Host) drop(ctx context.Context, c *code) error {
 		delete(h.codes, c.digest)
 	}
 	h.mu.Unlock()
-	if !last || c.program == nil {
+	if !last {
+		return nil
+	}
+	c.cancel(nil)
+	<-c.ready
+	if c.program == nil {
 		return nil
 	}
 	err := c.program.close(ctx)
@@ -214,8 +227,20 @@ func (h *Host) Stats() Stats {
 	return s
 }
 
-// Close ends all instances, waiting for calls that are running to be cancelled,
-// and lets go of their code. Nothing can be loaded afterwards.
+// CompileStats returns what getting machine code took so far.
+func (h *Host) CompileStats() CompileStats { return h.compiler.stats() }
+
+// Confinement lists what the system refuses the child that compiles; known is
+// false when none has run yet.
+func (h *Host) Confinement() (refused []apart.Refusal, known bool) {
+	if h.compiler.runner == nil {
+		return nil, false
+	}
+	return h.compiler.runner.Refusals()
+}
+
+// Close ends all loads and all instances, waiting for calls that are running to
+// be cancelled, and lets go of their code. Nothing can be loaded afterwards.
 func (h *Host) Close(ctx context.Context) error {
 	h.mu.Lock()
 	h.closed = true
@@ -227,11 +252,16 @@ func (h *Host) Close(ctx context.Context) error {
 	for i := range h.instances {
 		open = append(open, i)
 	}
+	loads := slices.Collect(maps.Values(h.codes))
 	h.mu.Unlock()
+	for _, c := range loads {
+		c.cancel(errHostClosed())
+		<-c.ready
+	}
 	var errs []error
 	for _, i := range open {
 		_, err := i.Close(ctx)
 		errs = append(errs, err)
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, h.compiler.close())...)
 }

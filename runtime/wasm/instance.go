@@ -31,9 +31,9 @@ type InstanceConfig struct {
 	Config         []byte // JSON of `with:`; empty is {}
 	// MemoryBytesMax bounds its memory; 0 is MemoryBytesDefault.
 	MemoryBytesMax int64
-	// Time bounds one call, wall time; 0 is TimeDefault.
+	// Time bounds all calls for one batch together, wall time; 0 is TimeDefault.
 	Time time.Duration
-	// Fuel bounds what one call may do, in units of which an instruction takes
+	// Fuel bounds what all calls for one batch may do, in units of which an instruction takes
 	// one or more (package meter); 0 for no bound. The start of an instance is bounded
 	// by time alone. Unlike time, it is the same on every machine.
 	Fuel int64
@@ -54,11 +54,11 @@ type Instance struct {
 	arena  *arena
 	ctx    *callContext
 
-	mu      sync.Mutex    // held during guest calls
-	guest   guest         // nil once closed
-	limit   time.Duration // of the call in hand
-	broken  error         // why it can't be called any more
-	bufs    [3]buffer     // by sdk.BufConfig...
+	mu      sync.Mutex // held during guest calls
+	guest   guest      // nil once closed
+	allowed allowance  // of the batch in hand
+	broken  error      // why it can't be called any more
+	bufs    [3]buffer  // by sdk.BufConfig...
 	schemas schemas
 
 	clock   virtualClock
@@ -169,7 +169,7 @@ func (i *Instance) start(ctx context.Context) error {
 	if err := i.arena.prepare(int64(i.code.vetted.memoryPagesMin) * pageBytes); err != nil {
 		return i.failStart(err)
 	}
-	i.limit = limit
+	i.allow(limit, 0)
 	if _, err := i.ctx.begin(ctx, limit, 0); err != nil {
 		return i.notBegun(ctx, err)
 	}
@@ -179,19 +179,19 @@ func (i *Instance) start(ctx context.Context) error {
 	}
 	i.guest = g
 	if g.has(exportInitialize) {
-		if _, err := i.callFor(ctx, limit, 0, exportInitialize, 0, 0); err != nil {
+		if _, err := i.call(ctx, exportInitialize, 0, 0); err != nil {
 			return i.failStart(err)
 		}
 	}
 	if err := i.fill(ctx, sdk.BufConfig, i.config.Config); err != nil {
-		return err
+		return i.failStart(err)
 	}
-	v, err := i.callFor(ctx, limit, 0, exportInit, uint64(len(i.config.Config)), 0)
+	v, err := i.call(ctx, exportInit, uint64(len(i.config.Config)), 0)
 	if err != nil {
 		return i.failStart(err)
 	}
 	if int64(v) < 0 {
-		return i.refusal(ctx, int64(v), fault.Config, "step_config", "change `with:` of the step as the message says")
+		return i.failStart(i.refusal(ctx, int64(v), fault.Config, "step_config", "change `with:` of the step as the message says"))
 	}
 	return nil
 }

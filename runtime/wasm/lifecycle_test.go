@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -58,7 +57,7 @@ func TestInstantiateRefuses(t *testing.T) {
 }
 
 func TestHostMemoryLimit(t *testing.T) {
-	h, err := NewHost(Options{MemoryBytesMax: 10 * pageBytes})
+	h, err := NewHost(Options{Compile: CompileHere, MemoryBytesMax: 10 * pageBytes})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,76 +184,6 @@ func TestManyLoadsOfOneDigest(t *testing.T) {
 	}
 }
 
-func TestDamagedCacheIsCompiledAnew(t *testing.T) {
-	dir := t.TempDir()
-	module := stamp(t, passAll().bytes(), "pass")
-	use := func() {
-		t.Helper()
-		h, err := NewHost(Options{CacheDir: dir})
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, err := h.Load(t.Context(), module)
-		if err != nil {
-			t.Fatal(err)
-		}
-		i, err := m.Instantiate(t.Context(), InstanceConfig{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := i.Transform(t.Context(), batchOf("x", "y"), &Result{}); err != nil {
-			t.Fatal(err)
-		}
-		_ = m.Close(t.Context())
-		_ = h.Close(t.Context())
-	}
-	use()
-	var entry string
-	_ = filepath.Walk(dir, func(path string, info os.FileInfo, _ error) error {
-		if info.Mode().IsRegular() && info.Name() != sumFile {
-			entry = path
-		}
-		if perm := info.Mode().Perm(); info.IsDir() && perm != 0o700 {
-			t.Errorf("%s has mode %o", path, perm)
-		}
-		return nil
-	})
-	whole, err := os.ReadFile(entry)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, damaged := range map[string][]byte{"flipped": append(bytes.Clone(whole[:len(whole)-1]), whole[len(whole)-1]^1), "cut": whole[:len(whole)/2], "empty": nil} {
-		if err := os.WriteFile(entry, damaged, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		use()
-		if now, _ := os.ReadFile(entry); !bytes.Equal(now, whole) {
-			t.Errorf("%s: the entry was not made anew", name)
-		}
-	}
-}
-
-func TestCachePrunes(t *testing.T) {
-	dir := t.TempDir()
-	h, err := NewHost(Options{CacheDir: dir, CacheBytesMax: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for n := range 3 {
-		f := passAll()
-		f.data[9000] = []byte{byte(n)}
-		m, err := h.Load(t.Context(), stamp(t, f.bytes(), "pass"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = m.Close(t.Context())
-	}
-	_ = h.Close(t.Context())
-	if list, _ := os.ReadDir(dir); len(list) != 1 {
-		t.Errorf("%d entries are kept", len(list))
-	}
-}
-
 // residentKB is the process's resident memory.
 func residentKB(t *testing.T) int {
 	for range 3 {
@@ -272,7 +201,7 @@ func residentKB(t *testing.T) int {
 }
 
 func TestLoadAndUnloadLeavesNothing(t *testing.T) {
-	h, err := NewHost(Options{})
+	h, err := NewHost(Options{Compile: CompileHere})
 	if err != nil {
 		t.Fatal(err)
 	}

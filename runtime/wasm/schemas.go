@@ -29,6 +29,7 @@ const (
 func (i *Instance) Schema(ctx context.Context, in *sdk.Schema) (*sdk.Schema, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.allow(i.config.Time, i.config.Fuel)
 	return i.schema(ctx, in)
 }
 

@@ -275,24 +275,3 @@ func BenchmarkInstantiate(b *testing.B) {
 		_, _ = i.Close(b.Context())
 	}
 }
-
-// BenchmarkLoad compiles a Go guest, and takes it from the cache.
-func BenchmarkLoad(b *testing.B) {
-	module := goGuest(b, "lab")
-	for name, dir := range map[string]string{"compile": "", "cached": b.TempDir()} {
-		b.Run(name, func(b *testing.B) {
-			h, err := NewHost(Options{CacheDir: dir})
-			if err != nil {
-				b.Fatal(err)
-			}
-			for b.Loop() {
-				m, err := h.Load(b.Context(), module)
-				if err != nil {
-					b.Fatal(err)
-				}
-				_ = m.Close(b.Context())
-			}
-			_ = h.Close(b.Context())
-		})
-	}
-}

@@ -17,7 +17,7 @@ const room = 32 << 10
 
 // Transform gives the batch to the connector and puts what it decided into res.
 // in is not changed. The error is a fault: step_trap when the connector crashed,
-// step_fuel when it used up the fuel of a call, step_timeout, step_abi when what it gave back is not what the ABI allows,
+// step_fuel when it used up the fuel of a batch, step_timeout, step_abi when what it gave back is not what the ABI allows,
 // step_failed with its own words, step_output when the batch became too large;
 // or the cause of ctx's end.
 func (i *Instance) Transform(ctx context.Context, in *sdk.Batch, res *Result) error {
@@ -45,6 +45,7 @@ func (i *Instance) Transform(ctx context.Context, in *sdk.Batch, res *Result) er
 // run takes the batch through the guest, in as many calls as it asks for, and
 // leaves verdicts, edits, given rows and dead rows in res.
 func (i *Instance) run(ctx context.Context, in *sdk.Batch, res *Result) error {
+	i.allow(i.config.Time, i.config.Fuel)
 	if err := i.announce(ctx, in); err != nil {
 		return err
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"runtime"
+	"runtime/debug"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -16,9 +18,6 @@ import (
 // memoryPagesMax bounds every guest memory, whatever an instance may have.
 const memoryPagesMax = 1 << 30 / pageBytes
 
-// compileWorkersMax bounds the goroutines of one compilation. They end with it.
-const compileWorkersMax = 4
-
 // wazeroProgram is a module in a wazero.Runtime of its own: closing the Runtime
 // is the one way that frees a module's code for certain. The compilation cache
 // object is the Runtime's own too, since code belongs to it when there is one.
@@ -28,21 +27,42 @@ type wazeroProgram struct {
 	code    wazero.CompiledModule
 }
 
-// compile makes a program, from the machine code in cacheDir when it is there.
+// compile makes a program of a module, and leaves its code in dir (codeFile).
 // ctx must not be cancellable: a cancelled compilation leaks its mappings.
-func compile(ctx context.Context, module []byte, cacheDir string) (_ *wazeroProgram, err error) {
+func compile(ctx context.Context, module []byte, dir string) (*wazeroProgram, error) {
+	workers := min(runtime.GOMAXPROCS(0), compileWorkersMax)
+	return newProgram(ctx, experimental.WithCompilationWorkers(ctx, workers), module, dir)
+}
+
+// errNoCode is a module whose code the engine does not find where it should be:
+// it came from a machine with another processor.
+var errNoCode = errors.New("the code is not for this machine")
+
+// loadCode makes a program of a module whose code is in dir. It never compiles:
+// the context under which it would is at its end, which several workers heed
+// before their first function.
+func loadCode(ctx context.Context, module []byte, dir string) (*wazeroProgram, error) {
+	ended, end := context.WithCancel(ctx)
+	end()
+	p, err := newProgram(ctx, experimental.WithCompilationWorkers(ended, 2), module, dir)
+	if errors.Is(err, context.Canceled) {
+		return nil, errNoCode
+	}
+	return p, err
+}
+
+// newProgram makes a Runtime and has it compile the module under another
+// context, with the file cache in dir.
+func newProgram(ctx, compiling context.Context, module []byte, dir string) (_ *wazeroProgram, err error) {
 	config := wazero.NewRuntimeConfig().
 		WithCoreFeatures(api.CoreFeaturesV2).
 		WithMemoryLimitPages(memoryPagesMax).
 		WithDebugInfoEnabled(false)
 	p := &wazeroProgram{}
-	if cacheDir != "" {
-		if p.cache, err = wazero.NewCompilationCacheWithDir(cacheDir); err != nil {
-			return nil, err
-		}
-		config = config.WithCompilationCache(p.cache)
+	if p.cache, err = wazero.NewCompilationCacheWithDir(dir); err != nil {
+		return nil, err
 	}
-	p.runtime = wazero.NewRuntimeWithConfig(ctx, config)
+	p.runtime = wazero.NewRuntimeWithConfig(ctx, config.WithCompilationCache(p.cache))
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("the compiler panicked: %v", r)
@@ -51,14 +71,40 @@ func compile(ctx context.Context, module []byte, cacheDir string) (_ *wazeroProg
 			_ = p.close(ctx)
 		}
 	}()
-	workers := experimental.WithCompilationWorkers(ctx, min(runtime.GOMAXPROCS(0), compileWorkersMax))
-	if p.code, err = p.runtime.CompileModule(workers, module); err != nil {
+	if p.code, err = p.runtime.CompileModule(compiling, module); err != nil {
 		return nil, err
 	}
 	if err = p.link(ctx); err != nil {
 		return nil, err
 	}
 	return p, nil
+}
+
+// codeFile returns the file that a compilation left in dir, as a path below it:
+// a directory of the engine's version, and in it the file of the module.
+func codeFile(dir string) (string, error) {
+	list, err := filepath.Glob(filepath.Join(dir, "wazero-*", "*"))
+	if err != nil || len(list) != 1 {
+		return "", errors.Join(err, fmt.Errorf("the engine left %d files", len(list)))
+	}
+	return filepath.Rel(dir, list[0])
+}
+
+// engineVersion names the version of wazero in this program, which it writes
+// into code as well.
+func engineVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, m := range info.Deps {
+			if m.Path != "github.com/tetratelabs/wazero" {
+				continue
+			}
+			if m.Replace != nil {
+				return m.Replace.Path + "@" + m.Replace.Version
+			}
+			return m.Version
+		}
+	}
+	return "unknown"
 }
 
 // link gives the Runtime the host modules that the code imports.
@@ -134,13 +180,7 @@ func (p *wazeroProgram) instantiate(ctx context.Context, mem *arena) (_ guest, e
 }
 
 func (p *wazeroProgram) close(ctx context.Context) error {
-	err := p.runtime.Close(ctx)
-	if p.cache != nil {
-		if e := p.cache.Close(ctx); err == nil {
-			err = e
-		}
-	}
-	return err
+	return errors.Join(p.runtime.Close(ctx), p.cache.Close(ctx))
 }
 
 // wazeroGuest keeps its function handles: making one costs 2 µs and 11 KB.

@@ -22,6 +22,8 @@ type Mark struct {
 	Sequence uint64 `json:"sequence,omitempty"`
 	// Counter is Cdc-Seq of the last row.
 	Counter uint64 `json:"counter,omitempty"`
+	// Epoch is the number of the writer that wrote the last message.
+	Epoch uint64 `json:"epoch,omitempty"`
 	// Open is the transaction of which a part is dealt with and the rest is not.
 	Open string `json:"open,omitempty"`
 }

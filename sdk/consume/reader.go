@@ -43,6 +43,9 @@ var (
 	ErrExpired = errors.New("the stream has deleted messages that were not read")
 	// ErrOtherStream means that the stream was made anew since From was kept.
 	ErrOtherStream = errors.New("the stream is not the one that the mark is of")
+	// ErrTwoWriters means that a writer went on behind one that had taken over
+	// from it: the order of the rows can't be trusted from there on.
+	ErrTwoWriters = errors.New("the stream has messages of two writers at once")
 	// ErrForeign means that somebody else than cdcd writes to the stream.
 	ErrForeign = errors.New("the stream has a message that cdcd did not write")
 )
@@ -207,6 +210,9 @@ func (r *Reader) take(m jetstream.Msg) ([]*Tx, error) {
 	if place == "" {
 		return nil, fmt.Errorf("stream %s, message %d on %s: %w", r.config.Stream, seq, m.Subject(), ErrForeign)
 	}
+	if err := r.writer(h.Get("Cdc-Epoch"), seq); err != nil {
+		return nil, err
+	}
 	in := input{before: r.mark, txLast: h.Get("Cdc-Tx-Last") != "", subjectLast: h.Get("Cdc-Subject-Last") != ""}
 	var p Place
 	if place != "-" {
@@ -226,6 +232,19 @@ func (r *Reader) take(m jetstream.Msg) ([]*Tx, error) {
 	}
 	in.mark = r.mark
 	return r.tx.add(in), nil
+}
+
+// writer checks that the message's writer is the last one's, or came later.
+func (r *Reader) writer(epoch string, seq uint64) error {
+	n, err := strconv.ParseUint(epoch, 10, 64)
+	switch {
+	case err != nil:
+		return fmt.Errorf("stream %s, message %d: %w: Cdc-Epoch is %.40q", r.config.Stream, seq, ErrForeign, epoch)
+	case n < r.mark.Epoch:
+		return fmt.Errorf("stream %s, message %d: %w: epoch %d behind %d", r.config.Stream, seq, ErrTwoWriters, n, r.mark.Epoch)
+	}
+	r.mark.Epoch = n
+	return nil
 }
 
 // count checks that a row's counter follows the one before.

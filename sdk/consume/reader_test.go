@@ -23,6 +23,7 @@ type writer struct {
 	t       *testing.T
 	js      jetstream.JetStream
 	counter int
+	epoch   int
 }
 
 func newWriter(t *testing.T, nc *nats.Conn) *writer {
@@ -45,6 +46,7 @@ func (w *writer) publish(subject, body string, header map[string]string) {
 	m.Data = []byte(body)
 	for k, v := range header {
 		m.Header.Set(k, v)
+		m.Header.Set("Cdc-Epoch", fmt.Sprint(w.epoch))
 	}
 	if _, err := w.js.PublishMsg(w.t.Context(), m); err != nil {
 		w.t.Fatal(err)
@@ -171,6 +173,17 @@ func TestWhatIsWrong(t *testing.T) {
 	w.publish("cdc.shop.shop.x", "{}", nil)
 	if _, _, err := read(t, nc, Config{From: Mark{Stream: "SHOP", Created: s.CachedInfo().Created, Sequence: 5, Counter: 4}}); !errors.Is(err, ErrForeign) {
 		t.Errorf("a foreign message: %v", err)
+	}
+	if err := w.js.DeleteStream(t.Context(), "SHOP"); err != nil {
+		t.Fatal(err)
+	}
+	two := newWriter(t, nc)
+	two.epoch = 2
+	two.tx("a:1", "x")
+	two.epoch = 1
+	two.tx("a:2", "x")
+	if got, _, err := read(t, nc, Config{}); !errors.Is(err, ErrTwoWriters) || len(got) != 1 {
+		t.Errorf("a writer that was replaced: %v %v", got, err)
 	}
 	if err := w.js.DeleteStream(t.Context(), "SHOP"); err != nil {
 		t.Fatal(err)

@@ -103,7 +103,7 @@ func Module(t testing.TB, dir string) *wasm.Module {
 // Load loads a module into a host that ends with the test.
 func Load(t testing.TB, module []byte) *wasm.Module {
 	t.Helper()
-	h, err := wasm.NewHost(wasm.Options{})
+	h, err := wasm.NewHost(wasm.Options{Compile: wasm.CompileHere})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,6 +33,7 @@ type script struct {
 	events [][]byte
 	starts []uint64
 	pos    uint64
+	reread int // times that it was read again
 }
 
 func (s *script) add(typ binlog.EventType, flags uint16, body []byte) {
@@ -53,6 +54,23 @@ func (s *script) query(text ...string) {
 		body := append(make([]byte, 8), 4, 0, 0, 0, 0) // thread, time, schema's length, error, status
 		s.add(binlog.QueryEvent, 0, append(append(body, "shop\x00"...), sql...))
 	}
+}
+
+// changed writes a statement of which the server says what databases it changed.
+func (s *script) changed(sql string, databases ...string) {
+	status := []byte{12, byte(len(databases))}
+	for _, db := range databases {
+		status = append(append(status, db...), 0)
+	}
+	body := append(make([]byte, 8), 4, 0, 0, byte(len(status)), 0)
+	s.add(binlog.QueryEvent, 0, append(append(append(body, status...), "shop\x00"...), sql...))
+}
+
+// load writes a LOAD DATA in statement format.
+func (s *script) load(sql string) {
+	body := append(make([]byte, 8), 4, 0, 0, 0, 0)
+	body = append(append(body, make([]byte, 13)...), "shop\x00"...)
+	s.add(binlog.ExecuteLoadQueryEvent, 0, append(body, sql...))
 }
 
 // tx writes a transaction of n rows.
@@ -254,40 +272,55 @@ func TestStops(t *testing.T) {
 		code  string
 		write func(*script)
 	}{
-		"statement in a followed schema": {"statement_format", func(s *script) { s.query("UPDATE orders SET a = 1") }},
-		"statement elsewhere":            {"", func(s *script) { s.query("UPDATE other SET a = 1", "INSERT INTO x.orders VALUES (1)") }},
-		"function":                       {"statement_format", func(s *script) { s.query("SELECT `shop`.`f`(1)") }},
-		"incident":                       {"incident", func(s *script) { s.add(binlog.IncidentEvent, 0, []byte{1, 0, 4, 'l', 'o', 's', 't'}) }},
-		"unknown event":                  {"unknown_event", func(s *script) { s.add(99, 0, nil) }},
-		"partial rows of MariaDB":        {"unknown_event", func(s *script) { s.add(binlog.MariaPartialRowDataEvent, 0, make([]byte, 9)) }},
-		"unknown but ignorable":          {"", func(s *script) { s.add(99, binlog.FlagIgnorable, nil) }},
-		"partial update": {"partial_json_unsupported", func(s *script) {
-			s.query("BEGIN")
-			s.add(binlog.PartialUpdateRowsEvent, 0, make([]byte, 20))
-		}},
+		"statement in a followed schema":              {"statement_format", func(s *script) { s.query("UPDATE orders SET a = 1") }},
+		"statement beside it":                         {"statement_format", func(s *script) { s.query("UPDATE other SET a = 1") }},
+		"statement elsewhere":                         {"", func(s *script) { s.query("INSERT INTO x.orders VALUES (1)") }},
+		"statement elsewhere, led here":               {"statement_format", func(s *script) { s.changed("INSERT INTO x.orders VALUES (1)", "x", "shop") }},
+		"statement that is not understood, elsewhere": {"", func(s *script) { s.changed("CALL p()", "x", "y") }},
+		"statement that is not understood":            {"statement_format", func(s *script) { s.changed("CALL p()") }},
+		"function":                                    {"statement_format", func(s *script) { s.query("SELECT `shop`.`f`(1)") }},
+		"incident":                                    {"incident", func(s *script) { s.add(binlog.IncidentEvent, 0, []byte{1, 0, 4, 'l', 'o', 's', 't'}) }},
+		"unknown event":                               {"unknown_event", func(s *script) { s.add(99, 0, nil) }},
+		"partial rows of MariaDB":                     {"unknown_event", func(s *script) { s.add(binlog.MariaPartialRowDataEvent, 0, make([]byte, 9)) }},
+		"unknown but ignorable":                       {"", func(s *script) { s.add(99, binlog.FlagIgnorable, nil) }},
 		"rows of an unknown table": {"binlog_corrupt", func(s *script) {
 			s.query("BEGIN")
 			s.add(binlog.WriteRowsEvent, 0, []byte{1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1, 1, 0, 1})
 		}},
 		"rollback to behind rows": {"rollback_to_savepoint", func(s *script) { s.query("BEGIN", "SAVEPOINT a", "TRUNCATE orders", "ROLLBACK TO a") }},
 		"rollback to before no rows": {"", func(s *script) {
-			s.query("BEGIN", "TRUNCATE orders", "SAVEPOINT a", "INSERT INTO other VALUES (1)", "ROLLBACK TO a", "COMMIT")
+			s.query("BEGIN", "TRUNCATE orders", "SAVEPOINT a", "INSERT INTO x.other VALUES (1)", "ROLLBACK TO a", "COMMIT")
 		}},
-		"rollback to an unknown name": {"rollback_to_savepoint", func(s *script) { s.query("BEGIN", "TRUNCATE orders", "ROLLBACK TO a") }},
-		"prepared with rows": {"xa_unsupported", func(s *script) {
-			s.query("XA START 'a'", "TRUNCATE orders")
-			s.add(binlog.XAPrepareEvent, 0, make([]byte, 13))
-		}},
-		"prepared without rows": {"", func(s *script) { s.query("XA START 'a'"); s.add(binlog.XAPrepareEvent, 0, make([]byte, 13)) }},
-		"one phase": {"", func(s *script) {
-			s.query("XA START 'a'", "TRUNCATE orders")
-			s.add(binlog.XAPrepareEvent, 0, append([]byte{1}, make([]byte, 12)...))
-		}},
-		"large under XA": {"xa_unsupported", func(s *script) {
+		"rollback to an unknown name":  {"rollback_to_savepoint", func(s *script) { s.query("BEGIN", "TRUNCATE orders", "ROLLBACK TO a") }},
+		"prepared before":              {"xa_prepared_before", func(s *script) { s.query("XA COMMIT X'61',X'',1") }},
+		"rolled back, prepared before": {"", func(s *script) { s.query("XA ROLLBACK X'61',X'',1") }},
+		"prepared by another id": {"binlog_corrupt", func(s *script) {
 			s.query("XA START 'a'")
-			for range 600 {
-				s.query("TRUNCATE orders")
+			s.prepare("b", false)
+		}},
+		"prepared without a beginning": {"binlog_corrupt", func(s *script) {
+			s.query("BEGIN")
+			s.prepare("b", false)
+		}},
+		"too many prepared": {"xa_too_many", func(s *script) {
+			for i := range preparedMax + 1 {
+				s.query(fmt.Sprintf("XA START '%d'", i))
+				s.prepare(fmt.Sprint(i), false)
 			}
+		}},
+		"statement under XA": {"", func(s *script) {
+			s.query("XA START 'a'", "UPDATE orders SET a = 1")
+			s.prepare("a", false)
+			s.query("XA ROLLBACK 'a'")
+		}},
+		"statement under XA, committed": {"statement_format", func(s *script) {
+			s.query("XA START 'a'", "UPDATE orders SET a = 1")
+			s.prepare("a", false)
+			s.query("XA COMMIT 'a'")
+		}},
+		"rollback to under XA": {"rollback_to_savepoint", func(s *script) {
+			s.query("XA START 'a'", "SAVEPOINT s", "TRUNCATE orders", "ROLLBACK TO s")
+			s.prepare("a", true)
 		}},
 		"cut off": {"", func(s *script) {
 			s.query("BEGIN", "TRUNCATE orders")
@@ -308,7 +341,10 @@ func TestStops(t *testing.T) {
 			s.query("ROLLBACK")
 		}},
 		"load data in statement format": {"statement_format", func(s *script) {
-			s.add(binlog.ExecuteLoadQueryEvent, 0, append(append(make([]byte, 8), 4, 0, 0, 0, 0), "shop\x00x"...))
+			s.load("LOAD DATA INFILE 'x' INTO TABLE orders")
+		}},
+		"load data elsewhere": {"", func(s *script) {
+			s.load("LOAD DATA INFILE 'x' INTO TABLE x.orders")
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -44,6 +44,12 @@ type Options struct {
 	// does not count.
 	Files bool
 	Emit  func(context.Context, *cdc.Batch) error
+	// Log reads large prepared transactions again, and those that were prepared
+	// before reading began; nil refuses them.
+	Log Log
+	// HeldBytesMax bounds the events of prepared transactions that are kept in
+	// memory instead; 0 takes 4 MiB.
+	HeldBytesMax int
 }
 
 // File goes to the beginning of a file, with Options.Files.
@@ -74,6 +80,7 @@ type Assembler struct {
 	until   string // Start.Tx, until it comes
 	notThis uint64 // transactions of the first file that begin before it are done
 	sent    sent
+	xa      prepared
 
 	refused  bool      // emit returned an error
 	suspect  bool      // rows that were read may have been decoded wrongly
@@ -91,7 +98,10 @@ type sent struct {
 
 // New returns an Assembler; Begin must be called before events.
 func New(o Options) *Assembler {
-	return &Assembler{o: o, tables: newSchemas(), defs: newDefinitions(o.Filter)}
+	if o.HeldBytesMax == 0 {
+		o.HeldBytesMax = heldBytesMax
+	}
+	return &Assembler{o: o, tables: newSchemas(), defs: newDefinitions(o.Filter), xa: prepared{bytesMax: o.HeldBytesMax}}
 }
 
 // Begin starts reading at a position: the first events must be those that the
@@ -121,16 +131,12 @@ func (a *Assembler) Again() *position.Position {
 }
 
 func (a *Assembler) restart(from *position.Position) {
-	flavor := binlog.FlavorMySQL
-	if from.Flavor == gtid.MariaDB {
-		flavor = binlog.FlavorMariaDB
-	}
 	if a.tx.open && a.tx.building {
 		a.b.DropTx()
 	}
-	a.parser = binlog.NewParser(binlog.Options{Flavor: flavor, VerifyChecksum: true, EventBytesMax: a.o.EventBytesMax})
 	moved := a.at.moved
 	a.at = newPlace(from)
+	a.parser = a.newParser()
 	a.at.moved += moved
 	a.tx = tx{id: a.tx.id[:0]}
 	a.tables.forgetMaps()
@@ -142,6 +148,14 @@ func (a *Assembler) restart(from *position.Position) {
 	if a.b == nil {
 		a.b = a.pool.get()
 	}
+}
+
+func (a *Assembler) newParser() *binlog.Parser {
+	flavor := binlog.FlavorMySQL
+	if a.at.flavor == gtid.MariaDB {
+		flavor = binlog.FlavorMariaDB
+	}
+	return binlog.NewParser(binlog.Options{Flavor: flavor, VerifyChecksum: true, EventBytesMax: a.o.EventBytesMax})
 }
 
 // Position returns the last boundary between transactions.
@@ -272,7 +286,10 @@ func (a *Assembler) emit(ctx context.Context) error {
 		LogBytes: a.logBytes,
 		LogPos:   a.at.position().Place(),
 		Recycle:  func() { a.pool.put(b) },
+
+		Definitions: a.defs.told,
 	}
+	a.defs.told = nil
 	if a.o.Env.Share != nil {
 		held, err := a.o.Env.Share.Acquire(ctx, int64(batch.Size()))
 		if err != nil {

@@ -23,6 +23,7 @@ type definitions struct {
 	history *schema.History
 	loaded  []past
 	kept    map[keptRecord]bool
+	told    []cdc.Definition // for the next batch
 }
 
 // past is a record of an earlier run.
@@ -87,8 +88,12 @@ func (a *Assembler) Load(store cdc.SchemaStore) error {
 	})
 }
 
+// toldBytesMax bounds a record that goes out with a batch: a sink has a limit
+// for its messages.
+const toldBytesMax = 256 << 10
+
 // keep puts a record into the store, unless an earlier run that read the same
-// did so.
+// did so, and has it told with the next batch.
 func (a *Assembler) keep(r *schema.Record) error {
 	if a.o.Env.Schemas == nil {
 		return nil
@@ -98,10 +103,25 @@ func (a *Assembler) keep(r *schema.Record) error {
 		return err
 	}
 	k := keptRecord{a.at.encode(), string(text)}
-	if a.defs.kept[k] {
-		return nil
+	if err := a.tell(k, r); err != nil || a.defs.kept[k] {
+		return err
 	}
 	return a.o.Env.Schemas.Put(k.behind, text)
+}
+
+// tell notes a record for the next batch. In place of one that is too large it
+// says that nothing is known of the table any more, which is never wrong.
+func (a *Assembler) tell(k keptRecord, r *schema.Record) error {
+	d := cdc.Definition{Behind: k.behind, DB: r.DB, Table: r.Table, Record: []byte(k.record)}
+	if len(d.Record) > toldBytesMax {
+		nothing := schema.Record{DB: r.DB, Table: r.Table}
+		var err error
+		if d.Record, err = nothing.Encode(); err != nil {
+			return err
+		}
+	}
+	a.defs.told = append(a.defs.told, d)
+	return nil
 }
 
 // keepChanges keeps what the transaction that has just ended did to

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cdcd-io/cdcd/cdc/mysql/binlog"
 	"github.com/cdcd-io/cdcd/cdc/mysql/gtid"
+	"github.com/cdcd-io/cdcd/cdc/mysql/statement"
 )
 
 func appendUint(dst []byte, n uint64) []byte { return strconv.AppendUint(dst, n, 10) }
@@ -44,6 +45,8 @@ func (a *Assembler) event(ctx context.Context, ev binlog.Event) error {
 // inside handles an event of a transaction, which may have been compressed.
 func (a *Assembler) inside(ctx context.Context, ev binlog.Event) error {
 	switch {
+	case a.tx.xa && (ev.Type == binlog.TableMapEvent || ev.Type.IsRows()):
+		return a.keepXA(ev)
 	case ev.Type == binlog.TableMapEvent:
 		if a.tx.skip {
 			return nil
@@ -155,33 +158,45 @@ func (a *Assembler) heartbeat(ctx context.Context, ev binlog.Event) error {
 	return a.flush(ctx, true)
 }
 
-func (a *Assembler) gtid(ev binlog.Event) error {
+// gtidOf reads any of the events that open a transaction: its id, which is zero
+// for an anonymous one, its commit time in microseconds, 0 where the log does not
+// have it, and what only MariaDB says.
+func gtidOf(ev binlog.Event) (id gtid.ID, time int64, maria binlog.MariaGTID, err error) {
 	if ev.Type == binlog.MariaGTIDEvent {
-		g, err := binlog.ParseMariaGTID(ev)
-		if err != nil {
-			return err
-		}
-		id := gtid.ID{Flavor: gtid.MariaDB, Domain: g.Domain, Server: g.Server, Number: g.Seq}
-		if err := a.beginGTID(ev, id, 0); err != nil {
-			return err
-		}
-		a.tx.standalone, a.tx.begun = g.Standalone(), !g.Standalone()
-		a.tx.xa = g.Flags&binlog.MariaXAPrepared != 0
-		return nil
+		maria, err = binlog.ParseMariaGTID(ev)
+		return gtid.ID{Flavor: gtid.MariaDB, Domain: maria.Domain, Server: maria.Server, Number: maria.Seq}, 0, maria, err
 	}
 	g, err := binlog.ParseGTID(ev)
+	if err == nil && !g.Anonymous {
+		id = gtid.ID{Flavor: gtid.MySQL, Source: g.SID, Tag: g.Tag, Number: uint64(g.GNO)}
+	}
+	return id, int64(g.OriginalCommit), maria, err
+}
+
+func (a *Assembler) gtid(ev binlog.Event) error {
+	id, time, maria, err := gtidOf(ev)
 	if err != nil {
 		return err
 	}
-	id := gtid.ID{}
-	if !g.Anonymous {
-		id = gtid.ID{Flavor: gtid.MySQL, Source: g.SID, Tag: g.Tag, Number: uint64(g.GNO)}
+	if err := a.beginGTID(ev, id, time); err != nil {
+		return err
 	}
-	return a.beginGTID(ev, id, int64(g.OriginalCommit))
+	if ev.Type == binlog.MariaGTIDEvent {
+		a.tx.standalone, a.tx.begun = maria.Standalone(), !maria.Standalone()
+		if maria.Flags&binlog.MariaXAPrepared != 0 {
+			a.beginXA(statement.XID(maria.FormatID, maria.GTRID, maria.BQUAL))
+		}
+	}
+	return nil
 }
 
 // payload handles the events inside a compressed transaction.
 func (a *Assembler) payload(ctx context.Context, ev binlog.Event) error {
+	return a.each(ev, func(inner binlog.Event) error { return a.inside(ctx, inner) })
+}
+
+// each hands out the events inside a compressed transaction.
+func (a *Assembler) each(ev binlog.Event, f func(binlog.Event) error) error {
 	p, err := a.parser.Payload(ev)
 	if err != nil {
 		return err
@@ -194,23 +209,10 @@ func (a *Assembler) payload(ctx context.Context, ev binlog.Event) error {
 		if err != nil {
 			return err
 		}
-		if err := a.inside(ctx, inner); err != nil {
+		if err := f(inner); err != nil {
 			return err
 		}
 	}
-}
-
-// xaPrepare ends the first phase of an XA transaction. Its rows may yet be
-// undone, so they can't be handed out.
-func (a *Assembler) xaPrepare(ctx context.Context, ev binlog.Event) error {
-	x, err := binlog.ParseXAPrepare(ev)
-	if err != nil {
-		return err
-	}
-	if !x.OnePhase && a.tx.rows > 0 {
-		return a.xaFault()
-	}
-	return a.commit(ctx)
 }
 
 func (a *Assembler) incident(ev binlog.Event) error {

@@ -19,8 +19,9 @@ type place struct {
 
 	boundFile string
 	boundPos  uint64
-	from      uint64    // the last boundary of boundFile that a 32-bit position can name
-	set       *gtid.Set // executed at the boundary; nil while not known
+	from      uint64              // the last boundary of boundFile that a 32-bit position can name
+	set       *gtid.Set           // executed at the boundary; nil while not known
+	prepared  []position.Prepared // XA transactions that are open at the boundary; copied on change
 
 	moved uint64       // counts the boundary's moves
 	text  sdk.Position // of the boundary,
@@ -28,7 +29,8 @@ type place struct {
 }
 
 func newPlace(p *position.Position) place {
-	l := place{flavor: p.Flavor, server: p.Server, file: p.File, pos: uint64(p.Dump()), moved: 1}
+	l := place{flavor: p.Flavor, server: p.Server, file: p.File, pos: uint64(p.Dump()), moved: 1,
+		prepared: p.Prepared}
 	if p.GTIDs != nil {
 		l.set = p.GTIDs.Clone()
 	}
@@ -40,7 +42,8 @@ func newPlace(p *position.Position) place {
 
 // position returns the boundary.
 func (l *place) position() *position.Position {
-	p := &position.Position{Flavor: l.flavor, File: l.boundFile, Pos: l.boundPos, GTIDs: l.set, Server: l.server}
+	p := &position.Position{Flavor: l.flavor, File: l.boundFile, Pos: l.boundPos, GTIDs: l.set, Server: l.server,
+		Prepared: l.prepared}
 	if l.boundPos > math.MaxUint32 && l.set == nil {
 		p.From = l.from
 	}

@@ -29,10 +29,24 @@ func (a *Assembler) query(ctx context.Context, ev binlog.Event, outer bool) erro
 	if outer {
 		a.at.advance(ev.Header)
 	}
+	if a.tx.xa {
+		switch s.Kind {
+		case statement.DML, statement.Truncate:
+			a.xa.any = true
+			return a.keepXA(ev)
+		case statement.Savepoint, statement.RollbackTo:
+			return a.keepXA(ev)
+		}
+	}
 	switch s.Kind {
-	case statement.Begin, statement.XAStart:
+	case statement.XAStart:
 		a.tx.begun = true
-		a.tx.xa = a.tx.xa || s.Kind == statement.XAStart
+		a.beginXA(s.Name)
+		return nil
+	case statement.XACommit, statement.XARollback:
+		return a.decide(ctx, s)
+	case statement.Begin:
+		a.tx.begun = true
 		if len(s.Tables) > 0 { // CREATE TABLE ... START TRANSACTION
 			return a.ddl(ctx, &q, s)
 		}
@@ -49,7 +63,7 @@ func (a *Assembler) query(ctx context.Context, ev binlog.Event, outer bool) erro
 	case statement.XAEnd:
 		return nil
 	case statement.DML:
-		if err := a.dml(s); err != nil {
+		if err := a.dml(&q, s); err != nil {
 			return err
 		}
 	case statement.Truncate:
@@ -67,27 +81,37 @@ func (a *Assembler) query(ctx context.Context, ev binlog.Event, outer bool) erro
 	return a.commit(ctx)
 }
 
-// dml refuses statements that change rows of followed tables without saying
-// which.
-func (a *Assembler) dml(s statement.Statement) error {
+// dml refuses statements that may have changed rows of followed tables without
+// saying which: those that name one, and those that changed another table of
+// their database, from where triggers and foreign keys may have led to them.
+// One of which it is not known what it changed may have changed anything.
+func (a *Assembler) dml(q *binlog.Query, s statement.Statement) error {
 	if a.tx.skip {
 		return nil
 	}
-	followed, what := false, "a table"
-	for _, n := range s.Tables {
-		if a.o.Filter.Match(n.DB, n.Table) {
-			followed, what = true, n.DB+"."+n.Table
+	what := ""
+	if len(q.Databases)+len(s.Tables) == 0 {
+		what = "any table"
+	}
+	for _, db := range q.Databases {
+		if a.o.Filter.MatchDB(db) {
+			what = "tables of " + db
 		}
 	}
-	if len(s.Tables) == 0 {
-		followed, what = a.o.Filter.MatchDB(s.DB), "a table of "+s.DB
+	for _, n := range s.Tables {
+		switch {
+		case a.o.Filter.Match(n.DB, n.Table):
+			what = n.DB + "." + n.Table
+		case what == "" && a.o.Filter.MatchDB(n.DB):
+			what = "tables of " + n.DB
+		}
 	}
-	if !followed {
+	if what == "" {
 		return nil
 	}
 	return a.fault("statement_format", "SET GLOBAL binlog_format=ROW on the server, let all sessions connect anew, "+
 		"and copy the followed tables' content anew behind this position",
-		"the log changes %s by a statement instead of by rows", what)
+		"the log may change %s by a statement instead of by rows", what)
 }
 
 // loadQuery refuses LOAD DATA in statement format, under the same rule.
@@ -96,7 +120,7 @@ func (a *Assembler) loadQuery(ev binlog.Event) error {
 	if err != nil {
 		return err
 	}
-	return a.dml(statement.Statement{Kind: statement.DML, DB: q.Schema})
+	return a.dml(&q, statement.Read(q.SQL, q.Schema))
 }
 
 // truncate makes a row of the emptying of a followed table.

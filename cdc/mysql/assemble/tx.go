@@ -21,7 +21,7 @@ type tx struct {
 	standalone bool // MariaDB: it ends with its only statement
 	skip       bool // handed out long ago
 	before     bool // it lies in front of where reading begins
-	xa         bool // between XA START and XA PREPARE
+	xa         bool // between XA START and XA PREPARE: its rows are not decoded yet
 	building   bool // it is in the builder
 
 	id     []byte
@@ -149,9 +149,6 @@ func (a *Assembler) beforeRow(ctx context.Context) error {
 		}
 	}
 	if t.partRows >= cdc.BatchRowsMax || t.partBytes >= cdc.BatchBytesMax {
-		if t.xa {
-			return a.xaFault()
-		}
 		if err := a.emitPart(ctx); err != nil {
 			return err
 		}
@@ -261,9 +258,4 @@ func (a *Assembler) rollback(ctx context.Context) error {
 		a.tx.building = false
 	}
 	return a.commit(ctx)
-}
-
-func (a *Assembler) xaFault() error {
-	return a.fault("xa_unsupported", "keep XA transactions away from the followed tables, or copy their content anew behind this position",
-		"transaction %s changes followed tables under XA PREPARE: whether it commits is decided later", a.tx.id)
 }

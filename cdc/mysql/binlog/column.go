@@ -58,6 +58,7 @@ type column struct {
 	text   *charset
 	labels [][]byte // UTF-8
 	z      *columnZlib
+	array  bool // a JSON that is never updated in parts
 }
 
 // inline decodes a value that lives in its slot, and returns the bytes that it

@@ -120,8 +120,7 @@ func eventName(t EventType) string {
 }
 
 // IsRows reports whether events of the type carry row images that RowsHeader
-// understands. PARTIAL_UPDATE_ROWS is among them: RowsHeader answers it with
-// the fault that names the way out.
+// understands.
 func (t EventType) IsRows() bool {
 	switch {
 	case t >= WriteRowsV1Event && t <= DeleteRowsV1Event,

@@ -245,21 +245,6 @@ func manyColumns(n int) string {
 	return strings.Join(out, ",")
 }
 
-// TestPartialJSON stops on rows that hold parts of documents.
-func TestPartialJSON(t *testing.T) {
-	db := testserver.MySQL(t)
-	run(t, db.Conn(t), "CREATE DATABASE d", "USE d", "CREATE TABLE t (id INT PRIMARY KEY, v JSON)",
-		"SET binlog_row_value_options = PARTIAL_JSON", `INSERT INTO t VALUES (1, CONCAT('{"a": 1, "b": "', REPEAT('x', 1000), '"}'))`,
-		"UPDATE t SET v = JSON_SET(v, '$.a', 2)")
-	err := newLogReader(db.Flavor, noCatalog).file(filepath.Join(db.BinlogDir(), "binlog.000001"))
-	if err == nil {
-		err = newLogReader(db.Flavor, noCatalog).file(filepath.Join(db.BinlogDir(), "binlog.000002"))
-	}
-	if !fault.HasCode(err, binlog.CodePartialJSON) || !strings.Contains(fault.Of(err).Hint, "binlog_row_value_options") {
-		t.Errorf("%v", err)
-	}
-}
-
 // TestStream parses what a replication connection delivers: the rotation before
 // the format description, events with checksums, and heartbeats.
 func TestStream(t *testing.T) {

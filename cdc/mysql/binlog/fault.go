@@ -10,7 +10,7 @@ const (
 	CodeUnsupported      = "binlog_unsupported"       // a known thing that can't be read
 	CodeEncrypted        = "binlog_encrypted"         // an encrypted file
 	CodeTruncated        = "binlog_truncated"         // a file that ends inside an event
-	CodePartialJSON      = "partial_json_unsupported" // PARTIAL_UPDATE_ROWS
+	CodePartialJSON      = "partial_json_unsupported" // a part of a JSON document without the document before it
 	CodeSchemaMismatch   = "schema_mismatch"          // catalog and log disagree
 	CodeSchemaIncomplete = "schema_incomplete"        // neither log nor catalog says it
 	CodeCharset          = "charset_unknown"          // a collation id or character set without a decoder

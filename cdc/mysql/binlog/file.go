@@ -136,6 +136,11 @@ func (f *FileReader) Close() error {
 // cut makes a fault of an error of reading.
 func (f *FileReader) cut(err error, have int) error {
 	place := fmt.Sprintf("%s:%d", f.name, f.offset)
+	if x, ok := errors.AsType[*fault.Fault](err); ok { // of what r itself is read through
+		c := *x
+		c.Path = place
+		return &c
+	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fault.New(fault.Fatal, CodeTruncated, place,
 			"copy the file again, after FLUSH BINARY LOGS if the server is still writing it",

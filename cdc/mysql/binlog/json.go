@@ -122,10 +122,49 @@ func jsonLength(c *cursor) int {
 	return 0
 }
 
-// container prints an object or array: count and size; for an object, offset
-// and length of each key; type and offset of each value. Numbers are of width
-// bytes, a key's length of two; offsets count from p's first byte.
+// container prints an object or array.
 func (w *jsonWriter) container(p []byte, object bool, width, depth int) {
+	b, ok := openJSON(p, object, width)
+	if !ok {
+		w.bad = true
+		return
+	}
+	open, end := byte('['), byte(']')
+	if object {
+		open, end = '{', '}'
+	}
+	w.dst = append(w.dst, open)
+	for i := range b.count {
+		if i > 0 {
+			w.dst = append(w.dst, ", "...)
+		}
+		if object {
+			w.key(b.p, b.keys.uint(width), uint64(b.keys.u16()))
+		}
+		typ, v, ok := b.entry()
+		if w.bad = w.bad || !ok; w.bad {
+			return
+		}
+		w.value(typ, v, depth+1)
+		if w.bad {
+			return
+		}
+	}
+	w.dst = append(w.dst, end)
+}
+
+// jsonContainer is an object or array in binary form: count and size; for an
+// object, offset and length of each key; type and offset of each value. Numbers
+// are of width bytes, a key's length of two; offsets count from p's first byte.
+type jsonContainer struct {
+	p            []byte
+	object       bool
+	width        int
+	count        int
+	keys, values cursor
+}
+
+func openJSON(p []byte, object bool, width int) (b jsonContainer, ok bool) {
 	c := cursor{p: p}
 	count, size := c.uint(width), c.uint(width)
 	keyEntry := 0
@@ -134,30 +173,26 @@ func (w *jsonWriter) container(p []byte, object bool, width, depth int) {
 	}
 	head := uint64(2*width) + count*uint64(keyEntry+1+width)
 	if c.bad || count > uint64(len(p)) || size > uint64(len(p)) || head > size {
-		w.bad = true
-		return
+		return b, false
 	}
 	p = p[:size]
-	keys := cursor{p: p[2*width:]}
-	values := cursor{p: p[2*width+int(count)*keyEntry:]}
-	open, end := byte('['), byte(']')
-	if object {
-		open, end = '{', '}'
+	return jsonContainer{p: p, object: object, width: width, count: int(count),
+		keys: cursor{p: p[2*width:]}, values: cursor{p: p[2*width+int(count)*keyEntry:]}}, true
+}
+
+// entry returns the next value: small ones are in the entry itself.
+func (b *jsonContainer) entry() (typ byte, v []byte, ok bool) {
+	typ = b.values.u8()
+	inline := typ == jsonLiteral || typ == jsonInt16 || typ == jsonUint16 ||
+		b.width == 4 && (typ == jsonInt32 || typ == jsonUint32)
+	if inline {
+		return typ, b.values.take(b.width), !b.values.bad
 	}
-	w.dst = append(w.dst, open)
-	for i := range int(count) {
-		if i > 0 {
-			w.dst = append(w.dst, ", "...)
-		}
-		if object {
-			w.key(p, keys.uint(width), uint64(keys.u16()))
-		}
-		w.entry(p, &values, width, depth)
-		if w.bad {
-			return
-		}
+	off := b.values.uint(b.width)
+	if b.values.bad || off >= uint64(len(b.p)) {
+		return typ, nil, false
 	}
-	w.dst = append(w.dst, end)
+	return typ, b.p[off:], true
 }
 
 func (w *jsonWriter) key(p []byte, off, n uint64) {
@@ -168,23 +203,6 @@ func (w *jsonWriter) key(p []byte, off, n uint64) {
 	w.spend(int(n))
 	w.text(p[off : off+n])
 	w.dst = append(w.dst, ": "...)
-}
-
-// entry prints one value of a container: small values are in the entry itself.
-func (w *jsonWriter) entry(p []byte, values *cursor, width, depth int) {
-	typ := values.u8()
-	inline := typ == jsonLiteral || typ == jsonInt16 || typ == jsonUint16 ||
-		width == 4 && (typ == jsonInt32 || typ == jsonUint32)
-	if inline {
-		w.value(typ, values.take(width), depth+1)
-		return
-	}
-	off := values.uint(width)
-	if values.bad || off >= uint64(len(p)) {
-		w.bad = true
-		return
-	}
-	w.value(typ, p[off:], depth+1)
 }
 
 func (w *jsonWriter) literal(v byte) {

@@ -127,9 +127,9 @@ func payloadEvent(compressed []byte, kind byte) Event {
 	return Event{Header: Header{Type: TransactionPayloadEvent}, Body: append(body, compressed...)}
 }
 
-const payloadSize = 200 << 20
+const payloadSize = 1 << 30
 
-// TestPayloadBounded reads 200 MiB of events out of a few KiB within a bound and
+// TestPayloadBounded reads 1 GiB of events out of 100 KiB within a bound and
 // without goroutines, and refuses a window and an event that exceed theirs.
 func TestPayloadBounded(t *testing.T) {
 	defer goleak.VerifyNone(t)

@@ -47,6 +47,7 @@ func (b *planner) build() error {
 		err = b.labels()
 	case ColJSON:
 		b.set(sdk.TypeJSON, kindJSON, int(b.m.Meta))
+		b.plan.array = b.m.Array
 	case ColGeometry:
 		b.set(sdk.TypeGeometry, kindBytes, int(b.m.Meta))
 	case ColVector:

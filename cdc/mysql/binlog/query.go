@@ -22,6 +22,9 @@ type Query struct {
 	// Atomic says that MySQL executed DDL in its data dictionary: it has changed
 	// something, which the log does not say of IF NOT EXISTS otherwise.
 	Atomic bool
+	// Databases are those that MySQL says the statement changed, by triggers and
+	// foreign keys too; nil when it says nothing, or that they are too many.
+	Databases []string
 }
 
 // Text returns the statement in UTF-8; false when it is not of its character set.
@@ -81,10 +84,18 @@ func (q *Query) status(c cursor) {
 			c.take(int(c.u8()))
 		case statusUpdatedDBs:
 			const tooMany = 254
-			for n := c.u8(); n > 0 && n != tooMany && !c.bad; n-- {
+			n := c.u8()
+			if n == tooMany {
+				continue
+			}
+			q.Databases = make([]string, 0, n)
+			for ; n > 0 && !c.bad; n-- {
 				i := bytes.IndexByte(c.p, 0)
-				c.take(i + 1)
+				q.Databases = append(q.Databases, string(bytes.TrimSuffix(c.take(i+1), []byte{0})))
 				c.bad = c.bad || i < 0
+			}
+			if c.bad {
+				q.Databases = nil
 			}
 		case statusMicroseconds:
 			c.take(3)
@@ -99,13 +110,23 @@ func (q *Query) status(c cursor) {
 	}
 }
 
-// Query decodes a QUERY or MariaDB's QUERY_COMPRESSED. Faults: binlog_corrupt, event_too_large.
+// loadFieldsSize is what EXECUTE_LOAD_QUERY has behind the fields of a QUERY:
+// the file's number, where its name is in the statement, and what happens to
+// duplicates.
+const loadFieldsSize = 4 + 4 + 4 + 1
+
+// Query decodes a QUERY, an EXECUTE_LOAD_QUERY, or MariaDB's QUERY_COMPRESSED.
+// Faults: binlog_corrupt, event_too_large.
 func (p *Parser) Query(ev Event) (Query, error) {
 	c := cursor{p: ev.Body}
 	q := Query{ThreadID: c.u32(), ExecTime: c.u32()}
 	schema := int(c.u8())
 	q.ErrorCode = c.u16()
-	q.status(cursor{p: c.take(int(c.u16()))})
+	status := int(c.u16())
+	if ev.Type == ExecuteLoadQueryEvent {
+		c.take(loadFieldsSize)
+	}
+	q.status(cursor{p: c.take(status)})
 	q.Schema = string(c.take(schema))
 	c.u8()
 	q.SQL = c.p

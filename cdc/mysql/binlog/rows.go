@@ -24,6 +24,7 @@ type RowsHeader struct {
 	Before     []byte // which columns the images before the change have; nil without
 	After      []byte // which columns the images after the change have; nil without
 	Compressed bool   // the rows must go through Expand first
+	Partial    bool   // images after the change may have parts of JSON documents
 	place      Header
 }
 
@@ -31,8 +32,7 @@ type RowsHeader struct {
 func (h *RowsHeader) StatementEnd() bool { return h.Flags&FlagStatementEnd != 0 }
 
 // RowsHeader splits a rows event into its header and its rows. Faults:
-// binlog_corrupt, binlog_unsupported, and partial_json_unsupported for
-// PARTIAL_UPDATE_ROWS.
+// binlog_corrupt, binlog_unsupported.
 func (p *Parser) RowsHeader(ev Event) (RowsHeader, []byte, error) {
 	h := RowsHeader{place: ev.Header}
 	id, err := p.tableID(ev)
@@ -41,11 +41,6 @@ func (p *Parser) RowsHeader(ev Event) (RowsHeader, []byte, error) {
 	}
 	h.TableID = id
 	version, ok := h.kind(ev.Type)
-	if ev.Type == PartialUpdateRowsEvent {
-		return h, nil, fault.New(fault.Fatal, CodePartialJSON, ev.place(),
-			"SET GLOBAL binlog_row_value_options='' on the server, then start from a position behind these changes or copy the table's content anew",
-			"the log holds parts of JSON documents instead of whole ones")
-	}
 	if !ok {
 		return h, nil, unsupported(ev.place(), "read logs of MySQL 5.1 and later, or MariaDB",
 			"%s is not a rows event that can be read", ev.Type)
@@ -78,6 +73,10 @@ func (p *Parser) RowsHeader(ev Event) (RowsHeader, []byte, error) {
 
 // kind sets what the event's type says, and returns its version.
 func (h *RowsHeader) kind(t EventType) (version int, ok bool) {
+	if t == PartialUpdateRowsEvent {
+		h.Op, h.Partial = sdk.OpUpdate, true
+		return 2, true
+	}
 	ops := [...]sdk.Op{sdk.OpInsert, sdk.OpUpdate, sdk.OpDelete}
 	for _, r := range [...]struct {
 		first      EventType
@@ -120,6 +119,7 @@ type Rows struct {
 	parts sdk.RowFlags
 	// Whether the images have every column.
 	fullBefore, fullAfter bool
+	docs                  [][]byte // of Partial events: the row's documents before the change, by column
 }
 
 // Rows begins to read an event's rows. Faults: binlog_corrupt when the event
@@ -140,6 +140,9 @@ func (pl *RowPlan) Rows(h RowsHeader, data []byte) (Rows, error) {
 	if h.After != nil {
 		r.parts |= sdk.RowAfter
 		r.fullAfter = fullBitmap(h.After, h.Width)
+	}
+	if h.Partial {
+		r.docs = make([][]byte, len(pl.columns))
 	}
 	if len(data) == 0 && h.Width > 0 {
 		return r, fault.New(fault.Fatal, CodeUnsupported, h.place.place(),
@@ -174,6 +177,9 @@ func (r *Rows) Next(b *sdk.Builder, ordinal uint64) (bool, error) {
 	}
 	left := len(r.data)
 	b.BeginRow(r.plan.schema, r.h.Op, r.parts, ordinal)
+	if r.h.Partial {
+		return r.nextPartial(b)
+	}
 	if r.parts&sdk.RowBefore != 0 {
 		if err := r.image(b, b.Before(), r.h.Before, r.fullBefore); err != nil {
 			return false, err

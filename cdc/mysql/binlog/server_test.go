@@ -93,6 +93,7 @@ type logReader struct {
 	changes map[string][]change
 	other   []binlog.Event // all but table maps and rows, bodies copied
 	b       sdk.Builder
+	partial int // events that may have parts of documents
 }
 
 func newLogReader(flavor string, catalog func(*binlog.TableMap) *binlog.CatalogTable) *logReader {
@@ -138,6 +139,9 @@ func (r *logReader) rows(ev binlog.Event) error {
 	h, data, err := r.p.RowsHeader(ev)
 	if err != nil {
 		return err
+	}
+	if h.Partial {
+		r.partial++
 	}
 	m := r.p.Table(h.TableID)
 	if m == nil {

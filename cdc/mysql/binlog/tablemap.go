@@ -69,6 +69,7 @@ type ColumnMap struct {
 	Geometry   uint8    // 0 GEOMETRY, 1 POINT, ... 7 GEOMETRYCOLLECTION
 	Dimensions uint32   // of VECTOR
 	Invisible  bool
+	Array      bool // the hidden column of a multi-valued index, in form of JSON
 }
 
 // HasNames reports whether the log names the columns: binlog_row_metadata=FULL.
@@ -163,6 +164,6 @@ func (m *ColumnMap) readArrayMeta(c *cursor) bool {
 	if element.Type == ColTypedArray || !element.readMeta(c) {
 		return false
 	}
-	m.Type, m.Meta = ColJSON, 4
+	m.Type, m.Meta, m.Array = ColJSON, 4, true
 	return true
 }

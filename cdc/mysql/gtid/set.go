@@ -152,6 +152,41 @@ func (s *Set) addRange(key sourceKey, n interval) {
 	*v = slices.Replace(list, i, j, n)
 }
 
+// Remove takes a transaction out of a set of MySQL.
+func (s *Set) Remove(id ID) {
+	list := s.sources[sourceKey{id.Source, id.Tag}]
+	if list == nil {
+		return
+	}
+	i := slices.IndexFunc(*list, func(n interval) bool { return n.start <= id.Number && id.Number < n.end })
+	if i < 0 {
+		return
+	}
+	n := (*list)[i]
+	var rest []interval
+	for _, part := range []interval{{n.start, id.Number}, {id.Number + 1, n.end}} {
+		if part.start < part.end {
+			rest = append(rest, part)
+		}
+	}
+	if *list = slices.Replace(*list, i, i+1, rest...); len(*list) == 0 {
+		delete(s.sources, sourceKey{id.Source, id.Tag})
+	}
+}
+
+// Last returns the last transaction of a replication domain of MariaDB, or the
+// zero ID.
+func (s *Set) Last(domain uint32) ID {
+	l, ok := s.domains[domain]
+	if !ok {
+		return ID{}
+	}
+	return ID{Flavor: MariaDB, Domain: domain, Server: l.server, Number: l.number}
+}
+
+// Forget takes a replication domain out of a set of MariaDB.
+func (s *Set) Forget(domain uint32) { delete(s.domains, domain) }
+
 // Contains reports whether everything in o is in s.
 func (s *Set) Contains(o *Set) bool {
 	for d, l := range o.domains {

@@ -35,8 +35,14 @@ type Position struct {
 	// Server names the server whose file File is: its uuid, or its id on
 	// MariaDB; empty when not known.
 	Server string
+	// Prepared holds the XA transactions whose fate is open here, oldest first.
+	// What they changed is read again where they were prepared once XA COMMIT
+	// comes, so the log has to last from the oldest of them on. A Position does
+	// not change the slice.
+	Prepared []Prepared
 }
 
+// wire's fields are in the order in which Encode writes them.
 type wire struct {
 	Flavor string  `json:"flavor"`
 	File   string  `json:"file,omitempty"`
@@ -44,6 +50,8 @@ type wire struct {
 	From   uint64  `json:"from,omitempty"`
 	GTID   *string `json:"gtid,omitempty"`
 	Server string  `json:"server,omitempty"`
+
+	Prepared []wirePrepared `json:"xa,omitempty"`
 }
 
 // Encode returns the position as text.
@@ -66,6 +74,7 @@ func (p *Position) Encode() sdk.Position {
 	if p.Server != "" {
 		b = appendText(append(b, `,"server":`...), p.Server)
 	}
+	b = p.appendPrepared(b)
 	return sdk.Position(append(b, '}'))
 }
 
@@ -102,6 +111,9 @@ func Decode(text sdk.Position) (*Position, error) {
 			return nil, bad(err)
 		}
 		p.GTIDs = set
+	}
+	if err := p.readPrepared(w.Prepared); err != nil {
+		return nil, bad(err)
 	}
 	if p.GTIDs == nil && p.File == "" {
 		return nil, bad(errors.New("neither file nor gtid"))

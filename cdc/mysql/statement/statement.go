@@ -19,9 +19,10 @@ const (
 	Rollback               // undoes one
 	Savepoint              // Name is set
 	RollbackTo             // Name is set
-	XAStart                // begins an XA transaction
+	XAStart                // begins an XA transaction; Name is its id
 	XAEnd                  // inside one: nothing
-	XADecide               // XA COMMIT or XA ROLLBACK of a prepared one
+	XACommit               // commits a prepared one; Name is its id
+	XARollback             // undoes a prepared one; Name is its id
 	DML                    // changes rows in statement format; no Tables means of any table
 	Truncate               // empties Tables[0]
 	DDL                    // changes the definitions of Tables, or of all tables of DB
@@ -32,7 +33,7 @@ type Statement struct {
 	Kind   Kind
 	Tables []tables.Name
 	DB     string // DDL: all of its tables; DML without Tables: the default schema
-	Name   string // of a savepoint
+	Name   string // of a savepoint; the id of an XA transaction, as XID writes it
 }
 
 // tokensMax bounds how much of a statement is looked at: names of tables come
@@ -205,18 +206,6 @@ func (r *reader) statement() Statement {
 func (r *reader) startsTransaction() bool {
 	r.next()
 	return r.is("transaction")
-}
-
-func (r *reader) xa() Statement {
-	switch {
-	case r.take("start", "begin"):
-		return Statement{Kind: XAStart}
-	case r.take("end"):
-		return Statement{Kind: XAEnd}
-	case r.take("commit", "rollback"):
-		return Statement{Kind: XADecide}
-	}
-	return Statement{}
 }
 
 // dml reads a statement that changes rows. Where it can't tell which tables, or

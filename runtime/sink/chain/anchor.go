@@ -58,6 +58,16 @@ func parseToken(s string) (token, error) {
 	return token{created, seq, epoch, count}, nil
 }
 
+// SequenceOf returns the stream sequence that a Hint's Token names; 0 for an
+// empty token.
+func SequenceOf(s string) (uint64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	t, err := parseToken(s)
+	return t.seq, err
+}
+
 // readAnchor reads the stream's last message of ours. Messages of others are
 // stepped over. errAnchorGone says that the message or its base is gone; the
 // anchor then has the state, and what is known of the message.

@@ -17,6 +17,7 @@ import (
 type instant struct {
 	*line
 	reads     int
+	session   uint64
 	beforePut func() // what happens while a marker is on its way; nil for nothing
 }
 
@@ -25,6 +26,9 @@ func newInstant() *instant {
 }
 
 func (l *instant) Send(m *chain.Outgoing) error {
+	if m.Number == 1 && m.Session != l.session {
+		return chain.ErrSession
+	}
 	out := *m
 	for i, v := range out.Values {
 		out.Values[i] = strings.Clone(v) // views end with the call
@@ -44,6 +48,9 @@ func (l *instant) Put(_ context.Context, m *chain.Outgoing) error {
 		l.beforePut = nil
 		f()
 	}
+	if m.Session != l.session {
+		return chain.ErrSession
+	}
 	var failed error
 	l.b.take(packet{out: *m, answer: func(_ chain.Ack, err error) { failed = err }})
 	return failed
@@ -52,7 +59,7 @@ func (l *instant) Put(_ context.Context, m *chain.Outgoing) error {
 func (l *instant) State(ctx context.Context) (chain.State, error) {
 	l.reads++
 	n := uint64(len(l.b.log))
-	return chain.State{Created: l.b.created, FirstSeq: 1, LastSeq: n, Messages: n}, nil
+	return chain.State{Session: l.session, Created: l.b.created, FirstSeq: 1, LastSeq: n, Messages: n}, nil
 }
 
 func config() chain.Config {
@@ -133,11 +140,10 @@ func TestBadTokens(t *testing.T) {
 	}
 }
 
-// This is a limit of the protocol, not a promise: the broker compares lengths,
-// and a stream that lost its tail reaches the same length again with other
-// messages. A marker that was decided on before is then accepted behind them.
-// Whoever closes the gap turns this test around.
-func TestLimitSequencesAreReused(t *testing.T) {
+// The broker compares lengths, and a stream that lost its tail reaches the same
+// length again with other messages. A marker that was decided on before must not
+// get behind them: the broker's restart ended the connection that it was for.
+func TestSequencesAreReused(t *testing.T) {
 	clock := time.UnixMilli(1_000_000)
 	cfg := config()
 	cfg.Now = func() time.Time { clock = clock.Add(time.Millisecond); return clock }
@@ -172,14 +178,44 @@ func TestLimitSequencesAreReused(t *testing.T) {
 		other := newInstant()
 		other.b, other.writer = l.b, "other"
 		write(chain.New(cfg, other), group("new", 4)) // a marker and four: the old length
+		late.session++
 	}
 	a, err := chain.New(cfg, late).Claim(t.Context(), sink.Hint{}, start)
 	if err != nil {
-		t.Fatalf("the late marker was refused (%v): the limit is gone; say so in docs/design/anchor-and-chain.md", err)
+		t.Fatal(err)
 	}
 	before, marker := l.b.log[length-1], l.b.log[length]
-	if a.At.Tx != "old" || before.body != "new" || marker.heads["Cdc-Epoch"] >= before.heads["Cdc-Epoch"] {
+	if a.At.Tx != "new" || before.body != "new" || marker.heads["Cdc-Epoch"] <= before.heads["Cdc-Epoch"] {
 		t.Fatalf("anchor %+v, message before the marker %+v, marker %+v", a, before, marker)
+	}
+}
+
+// The same for the first message of a run, of a writer that stood idle.
+func TestIdleWriterMeetsReusedSequences(t *testing.T) {
+	l := newInstant()
+	c := chain.New(config(), l)
+	defer c.Close(t.Context())
+	if _, err := c.Claim(t.Context(), sink.Hint{}, start); err != nil {
+		t.Fatal(err)
+	}
+	other := newInstant()
+	other.b, other.writer = l.b, "other"
+	conf := config()
+	conf.Now = func() time.Time { return time.Now().Add(time.Hour) } // a later epoch
+	l.b.log = nil
+	if _, err := chain.New(conf, other).Claim(t.Context(), sink.Hint{}, start); err != nil {
+		t.Fatal(err)
+	}
+	l.session++
+	g := &sink.Group{Base: "p0", End: "p1", Messages: []sink.Message{{Subject: "cdc.p.d.t", Place: sink.Place{Tx: "t", Parts: 1}}}}
+	if err := c.Publish(t.Context(), g); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Wait(t.Context()); !sink.IsFenced(err) {
+		t.Errorf("the idle writer went on: %v", err)
+	}
+	if len(l.b.log) != 1 {
+		t.Errorf("%d messages behind the other writer's marker", len(l.b.log)-1)
 	}
 }
 

@@ -90,7 +90,7 @@ func (c *Chain) mark(ctx context.Context, a anchor, epoch uint64) error {
 // the next run goes behind.
 func (c *Chain) standBehind(a anchor, seq, epoch uint64, now time.Time) {
 	w := &c.w
-	w.created, w.seq, w.count = a.state.Created.UnixNano(), seq, a.count
+	w.created, w.session, w.seq, w.count = a.state.Created.UnixNano(), a.state.Session, seq, a.count
 	w.epoch, w.text = epoch, strconv.FormatUint(epoch, 10)
 	w.newBase(now)
 	w.marking = false

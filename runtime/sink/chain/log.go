@@ -44,6 +44,9 @@ var (
 	ErrWrongLast = errors.New("the stream's last sequence is another one")
 	// ErrNoMessage is Get's error for a message that is not there.
 	ErrNoMessage = errors.New("the stream does not have the message")
+	// ErrSession is what Put and Send return when the connection is not the one
+	// on which the stream was read; nothing was sent.
+	ErrSession = errors.New("the connection is not the one on which the stream was read")
 )
 
 // State is what a stream says of itself.
@@ -53,6 +56,9 @@ type State struct {
 	LastSeq   uint64 // of the last message that there ever was
 	Messages  uint64
 	LastWrite time.Time
+	// Session is the connection that told it. A broker that comes back without
+	// its stream's tail is met on another one.
+	Session uint64
 }
 
 // gaps returns how many messages were deleted from the middle.
@@ -79,6 +85,9 @@ type Outgoing struct {
 	Run     uint64              // 0 for Put
 	Number  uint64              // within the run, from 1
 	Last    bool                // ends the run; brings an Ack with Ended
+	// Session is the connection on which a message that begins something, one of
+	// Put or the first of a run, may be sent, and on no other: ErrSession.
+	Session uint64
 }
 
 // Ack is the broker's answer to a run: from time to time, and at its end.

@@ -28,6 +28,7 @@ const headerBytesMax = 512
 // writer is the state of sending. Chain.send guards it.
 type writer struct {
 	created int64  // of the stream, unix nanoseconds
+	session uint64 // the connection on which the stream was read
 	seq     uint64 // of the last message sent, and so of the stream
 	count   uint64 // data messages up to there
 	epoch   uint64
@@ -150,6 +151,7 @@ func (c *Chain) encode(g *sink.Group, m *sink.Message, now time.Time) {
 	w := &c.w
 	o := &w.out
 	o.Subject, o.Body, o.Extra, o.Expect = m.Subject, m.Body, m.Headers, w.seq
+	o.Session = w.session
 	o.Values = [HeaderCount]string{HeaderEpoch: w.text}
 	w.seq++
 	if m.Kind == sink.KindData {
@@ -216,7 +218,7 @@ func (c *Chain) marker(a anchor, epoch uint64, now time.Time) {
 		panic(fmt.Sprintf("chain: a marker of texts and numbers did not encode: %v", err))
 	}
 	o := &c.w.out
-	*o = Outgoing{Subject: c.cfg.Control, Body: body, Expect: a.state.LastSeq}
+	*o = Outgoing{Subject: c.cfg.Control, Body: body, Expect: a.state.LastSeq, Session: a.state.Session}
 	o.Values[HeaderPos] = pos
 	o.Values[HeaderBase] = string(a.base)
 	o.Values[HeaderSeq] = strconv.FormatUint(a.count, 10)

@@ -183,6 +183,7 @@ func (w *world) confirm(ctx context.Context, c *chain.Chain, hint *sink.Hint, ex
 
 func TestSimulation(t *testing.T) {
 	bad := faults{drop: 10, cut: 10, loseAck: 30, crash: 10, stale: 300, delayMaxMS: 20}
+	lossy := faults{drop: 10, cut: 30, loseAck: 30, loseTail: 20, delayMaxMS: 20}
 	for _, tt := range []struct {
 		name    string
 		writers int
@@ -194,8 +195,8 @@ func TestSimulation(t *testing.T) {
 		{"two writers", 2, bad},
 		{"four writers", 4, bad},
 		{"one writer, tail lost", 1, faults{loseTail: 10, cut: 10, loseAck: 30, delayMaxMS: 20}},
-		// Several writers and lost tails together are not here: they can break the
-		// chain, rarely. TestLimitSequencesAreReused has the case.
+		{"two writers, tail lost", 2, lossy},
+		{"four writers, tail lost", 4, lossy},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			seeds := uint64(10)

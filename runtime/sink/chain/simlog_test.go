@@ -37,6 +37,7 @@ type broker struct {
 	runs     map[string]*brokerRun
 	full     time.Time
 	tailLost int
+	life     int      // rises when the broker restarts without its tail: older connections are gone
 	cuts     []string // tails lost
 }
 
@@ -71,6 +72,7 @@ type packet struct {
 	end    bool
 	answer func(chain.Ack, error)
 	writer string
+	life   int // of the broker to which the connection leads
 }
 
 // take handles one packet, as the stream's leader does.
@@ -86,6 +88,10 @@ func (b *broker) take(p packet) {
 		b.log = b.log[:len(b.log)-lost]
 		b.runs = map[string]*brokerRun{}
 		b.tailLost += lost
+		b.life++
+	}
+	if p.life != b.life {
+		return // its connection ended with the broker's process
 	}
 	if b.chance(b.f.full) {
 		b.full = time.Now().Add(time.Duration(b.rng.IntN(3000)) * time.Millisecond)
@@ -174,8 +180,10 @@ type line struct {
 	wg     *sync.WaitGroup
 	notify func(chain.Ack)
 
-	mu    sync.Mutex
-	queue chan packet
+	mu      sync.Mutex
+	queue   chan packet
+	life    int    // of the broker when this was dialled
+	session uint64 // rises with each dial
 }
 
 func newLine(ctx context.Context, wg *sync.WaitGroup, b *broker, writer string) *line {
@@ -187,6 +195,10 @@ func newLine(ctx context.Context, wg *sync.WaitGroup, b *broker, writer string) 
 func (l *line) dial() {
 	queue := make(chan packet, 100_000)
 	l.queue = queue
+	l.session++
+	l.b.mu.Lock()
+	l.life = l.b.life
+	l.b.mu.Unlock()
 	l.wg.Go(func() {
 		for {
 			select {
@@ -206,13 +218,17 @@ func (l *line) push(p packet) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.b.mu.Lock()
-	cut := l.b.chance(l.b.f.cut)
+	cut := l.b.chance(l.b.f.cut) || l.life != l.b.life
 	l.b.mu.Unlock()
+	begins := !p.end && (p.out.Run == 0 || p.out.Number == 1)
+	if !cut && begins && p.out.Session != l.session {
+		return chain.ErrSession
+	}
 	if cut {
 		l.dial() // the old connection's packets arrive some day, behind newer ones
 		return errors.New("connection lost")
 	}
-	p.writer = l.writer
+	p.writer, p.life = l.writer, l.life
 	p.out.Body = append([]byte(nil), p.out.Body...)
 	for i, v := range p.out.Values {
 		p.out.Values[i] = string([]byte(v)) // views end with the call
@@ -247,6 +263,15 @@ func (l *line) Put(ctx context.Context, m *chain.Outgoing) error {
 }
 
 func (l *line) State(context.Context) (chain.State, error) {
+	l.mu.Lock()
+	l.b.mu.Lock()
+	gone := l.life != l.b.life
+	l.b.mu.Unlock()
+	if gone {
+		l.dial()
+	}
+	session := l.session
+	l.mu.Unlock()
 	time.Sleep(l.b.delay())
 	l.b.mu.Lock()
 	defer l.b.mu.Unlock()
@@ -254,7 +279,7 @@ func (l *line) State(context.Context) (chain.State, error) {
 	if l.b.chance(l.b.f.stale) {
 		n -= l.b.rng.IntN(min(n, 20) + 1)
 	}
-	return chain.State{Created: l.b.created, FirstSeq: 1, LastSeq: uint64(n), Messages: uint64(n)}, nil
+	return chain.State{Session: session, Created: l.b.created, FirstSeq: 1, LastSeq: uint64(n), Messages: uint64(n)}, nil
 }
 
 func (l *line) Get(_ context.Context, seq uint64) (*chain.Record, error) {

@@ -35,6 +35,7 @@ type streamLog struct {
 	nc   *nats.Conn
 	sub  *nats.Subscription
 	base string // "<inbox>.<writer>-"
+	uses uint64 // connections used so far
 
 	payload atomic.Int64 // the server's max_payload
 
@@ -66,7 +67,18 @@ func (l *streamLog) use(nc *nats.Conn) error {
 	}
 	writer := strings.TrimPrefix(nats.NewInbox(), nats.InboxPrefix) // unique, one token
 	l.nc, l.sub, l.base = nc, sub, inbox+"."+writer+"-"
+	l.uses++
 	return nil
+}
+
+// session names the connection as it is now: another one after each reconnect.
+func (l *streamLog) session() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.nc == nil {
+		return 0
+	}
+	return l.uses<<32 | l.nc.Stats().Reconnects&(1<<32-1)
 }
 
 func (l *streamLog) close() {
@@ -99,6 +111,9 @@ func (l *streamLog) MessageBytesMax() int { return int(l.payload.Load()) }
 
 // Send implements chain.Log.
 func (l *streamLog) Send(m *chain.Outgoing) error {
+	if m.Number == 1 && m.Session != l.session() {
+		return chain.ErrSession
+	}
 	op := byte('1') // append
 	switch {
 	case m.Last:
@@ -156,6 +171,9 @@ func (l *streamLog) onReply(m *nats.Msg) {
 
 // Put implements chain.Log.
 func (l *streamLog) Put(ctx context.Context, m *chain.Outgoing) error {
+	if m.Session != l.session() {
+		return chain.ErrSession
+	}
 	nc, _, err := l.conn()
 	if err != nil {
 		return err
@@ -192,10 +210,11 @@ func (l *streamLog) State(ctx context.Context) (chain.State, error) {
 			LastTime time.Time `json:"last_ts"`
 		} `json:"state"`
 	}
+	session := l.session() // before it is read: a reconnect meanwhile makes it old
 	if err := l.api(ctx, "STREAM.INFO", nil, &info); err != nil {
 		return chain.State{}, err
 	}
-	return chain.State{Created: info.Created, FirstSeq: info.State.FirstSeq, LastSeq: info.State.LastSeq,
+	return chain.State{Session: session, Created: info.Created, FirstSeq: info.State.FirstSeq, LastSeq: info.State.LastSeq,
 		Messages: info.State.Messages, LastWrite: info.State.LastTime}, nil
 }
 

@@ -53,7 +53,7 @@ func (e *emitter) function(dst []byte, s *scanner, p []byte, at int, t funcType)
 		}
 		o = append(o, p[from:d.at]...)
 		from = d.end
-		o = e.edit(o, s, d)
+		o = e.edit(o, s, d, p)
 	}
 	o = append(o, p[from:s.endAt]...)
 	if wrapped {
@@ -70,8 +70,8 @@ func (e *emitter) function(dst []byte, s *scanner, p []byte, at int, t funcType)
 	return append(leb(dst, uint32(len(o))), o...)
 }
 
-// edit appends what stands in an edit's place.
-func (e *emitter) edit(o []byte, s *scanner, d edit) []byte {
+// edit appends what stands in the place of a change to p.
+func (e *emitter) edit(o []byte, s *scanner, d edit, p []byte) []byte {
 	switch d.kind {
 	case editIndex:
 		return leb(o, d.arg)
@@ -79,6 +79,8 @@ func (e *emitter) edit(o []byte, s *scanner, d edit) []byte {
 		return leb(append(o, opBr), d.arg)
 	case editBulk:
 		return e.size(o, uint32(s.locals))
+	case editWide:
+		return e.choose(o, d.arg, uint32(s.locals), p[d.at:d.end])
 	case editFlush:
 		return e.flush(o)
 	case editReload:

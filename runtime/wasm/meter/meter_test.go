@@ -22,6 +22,9 @@ type fn struct {
 	code   []byte
 }
 
+var bounds = Limits{BodyBytes: 1 << 20, Locals: 50_000, LocalsTotal: 100_000, Nesting: 4096, Targets: 16_384, Elements: 1 << 17,
+	Work: 256 << 10, WorkTotal: 16 << 20}
+
 // Types of forged modules.
 const (
 	tNone   = iota // () -> ()
@@ -106,7 +109,7 @@ func (h *host) run(t testing.TB, p []byte) (api.Module, error) {
 
 func rewrite(t testing.TB, p []byte) []byte {
 	t.Helper()
-	out, err := Rewrite(p)
+	out, err := Rewrite(p, bounds)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -287,22 +290,22 @@ func TestRefuses(t *testing.T) {
 		{"our local", fn{code: []byte{opLocalGet, 0, 0x1a}}, "module_refused", "local 0 of 0"},
 		{"our label", fn{code: []byte{opBr, 1}}, "module_refused", "label 1 of 1"},
 		{"locals", fn{locals: []byte{1, 0xd1, 0x86, 3, typeI32}}, "module_refused", "50000 locals"},
-		{"nesting", fn{code: nest(nestingMax)}, "module_refused", "nested deeper"},
-		{"br_table", fn{code: cat([]byte{opI32Const, 0, opBrTable}, leb(nil, brTableMax+1), make([]byte, brTableMax+2))}, "module_refused", "br_table"},
-		{"size", fn{code: make([]byte, bodyMax)}, "module_refused", "bytes; the limit"},
+		{"nesting", fn{code: nest(bounds.Nesting)}, "module_refused", "nested deeper"},
+		{"br_table", fn{code: cat([]byte{opI32Const, 0, opBrTable}, leb(nil, uint32(bounds.Targets+1)), make([]byte, bounds.Targets+2))}, "module_refused", "br_table"},
+		{"size", fn{code: make([]byte, bounds.BodyBytes)}, "module_refused", "bytes; the limit"},
 		{"too many ends", fn{code: []byte{opEnd}}, "module_refused", "behind the end"},
 		{"too few ends", fn{code: []byte{opBlock, 0x40}}, "module_refused", "cut short"},
 		{"else alone", fn{code: []byte{opElse}}, "module_refused", "else without if"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := Rewrite(forge(tt.f))
+			_, err := Rewrite(forge(tt.f), bounds)
 			if err == nil || fault.Of(err).Code != tt.code || fault.Of(err).Hint == "" || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("got %v", err)
 			}
 		})
 	}
-	if _, err := Rewrite(forge(fn{code: nest(nestingMax - 2)})); err != nil {
+	if _, err := Rewrite(forge(fn{code: nest(bounds.Nesting - 2)}), bounds); err != nil {
 		t.Error("nesting to the limit:", err)
 	}
 }
@@ -329,7 +332,7 @@ func TestVectors(t *testing.T) {
 					p := forge(fn{tNone, nil, cat(in, op, imm, drop, []byte{opLoop, 0x40, opEnd})})
 					if !found && compiles(t, p) {
 						found = true
-						if out, err := Rewrite(p); err != nil || !compiles(t, out) {
+						if out, err := Rewrite(p, bounds); err != nil || !compiles(t, out) {
 							t.Errorf("0xfd %#x: %v", sub, err)
 						}
 					}
@@ -350,7 +353,7 @@ func compiles(t testing.TB, p []byte) bool {
 }
 
 func ExampleRewrite() {
-	_, err := Rewrite([]byte("\x00asm\x01\x00\x00\x00\x0c"))
+	_, err := Rewrite([]byte("\x00asm\x01\x00\x00\x00\x0c"), bounds)
 	fmt.Println(err)
 	// Output: the module is malformed or beyond a limit: cut short at offset 9 [module_refused]
 }

@@ -55,12 +55,17 @@ type span struct{ from, to int }
 // module is what the rewriter knows of a module.
 type module struct {
 	p        []byte
+	l        Limits
 	sections [secCount + 1]span
 
 	types    []funcType
 	funcs    []uint32 // type of each, imported ones first
 	imported int      // functions
 	globals  int
+
+	wide     [wideEnd]uint32 // the functions of operations that are done in pieces
+	wides    []uint32        // their kinds, in order
+	wideType uint32
 
 	added   [][]byte          // types beyond the module's own
 	results map[string]uint32 // of the types () -> results among them
@@ -69,10 +74,10 @@ type module struct {
 // Rewrite returns the module with its metering. Module must be of version 1.
 // The error is a fault of class Config: module_unsupported names an
 // instruction that can't be metered and where it is, module_refused says what
-// is malformed. A module that is invalid in other ways is rewritten to one that
+// is malformed or beyond a limit. A module that is invalid in other ways is rewritten to one that
 // is invalid as well.
-func Rewrite(p []byte) ([]byte, error) {
-	m := &module{p: p, results: map[string]uint32{}}
+func Rewrite(p []byte, l Limits) ([]byte, error) {
+	m := &module{p: p, l: l, results: map[string]uint32{}}
 	if err := m.split(); err != nil {
 		return nil, err
 	}
@@ -96,8 +101,8 @@ func Rewrite(p []byte) ([]byte, error) {
 			return nil, r.err
 		}
 	}
-	parts[secType] = m.allTypes()
-	for _, id := range []byte{secFunction, secMemory, secData, secCount} {
+	parts[secType], parts[secFunction] = m.allTypes(), m.allFunctions()
+	for _, id := range []byte{secMemory, secData, secCount} {
 		parts[id] = p[m.sections[id].from:m.sections[id].to]
 	}
 	size := 8
@@ -158,7 +163,7 @@ func (m *module) readTypes(r *reader) []byte {
 	for n := r.length("types"); n > 0 && r.err == nil; n-- {
 		at := r.at
 		if form := r.u8(); form != 0x60 {
-			r.unsupported(at, "type of the form %#x", form)
+			r.unsupported(at, FeatureOfType(form), "type of the form %#x", form)
 		}
 		m.types = append(m.types, funcType{r.vector(), r.vector()})
 	}
@@ -202,6 +207,22 @@ func (m *module) allTypes() []byte {
 	return o
 }
 
+// allFunctions returns the section of functions with those that were added.
+func (m *module) allFunctions() []byte {
+	sec := m.sections[secFunction]
+	if len(m.wides) == 0 {
+		return m.p[sec.from:sec.to]
+	}
+	o := leb(make([]byte, 0, sec.to-sec.from+16), uint32(len(m.funcs)-m.imported+len(m.wides)))
+	r := &reader{p: m.p[:sec.to], at: sec.from}
+	r.u32()
+	o = append(o, m.p[r.at:sec.to]...)
+	for range m.wides {
+		o = leb(o, m.wideType)
+	}
+	return o
+}
+
 func (m *module) addFunction(r *reader) {
 	m.funcs = append(m.funcs, r.index("type", len(m.types)))
 }
@@ -214,7 +235,7 @@ func (m *module) rewriteImports(r *reader) []byte {
 		r.vector()
 		at := r.at
 		if kind := r.u8(); kind != 0 {
-			r.unsupported(at, "import of kind %d", kind)
+			r.unsupported(at, Unknown, "import of kind %d", kind)
 		}
 		if m.addFunction(r); r.err != nil {
 			return nil
@@ -246,7 +267,7 @@ func (m *module) rewriteTables(r *reader) []byte {
 		at := r.at
 		flag := r.u8()
 		if flag > 1 {
-			r.unsupported(at, "limits of kind %d", flag)
+			r.unsupported(at, FeatureOfLimits(flag), "limits of kind %d", flag)
 		}
 		least, most := r.u32(), uint32(1<<32-1)
 		if flag == 1 {
@@ -289,8 +310,9 @@ func (m *module) constant(o []byte, r *reader) []byte {
 	case opGlobalGet:
 		r.index("global", m.globals)
 	case opRefNull:
-		if at := r.at; !isRefType(r.u8()) {
-			r.unsupported(at, "reference of another type")
+		at := r.at
+		if t := r.u8(); !isRefType(t) {
+			r.unsupported(at, FeatureOfType(t), "reference of type %#x", t)
 		}
 	case opRefFunc:
 		i := r.index("function", len(m.funcs))
@@ -298,14 +320,14 @@ func (m *module) constant(o []byte, r *reader) []byte {
 		from = r.at
 	case opVector:
 		if at := r.at; r.u8() != vectorConst {
-			r.unsupported(at, "vector instruction in a constant")
+			r.unsupported(at, Unknown, "vector instruction in a constant")
 		}
 		r.skip(16)
 	default:
-		r.unsupported(from, "opcode %#02x in a constant", op)
+		r.unsupported(from, featureOf(op), "opcode %#02x in a constant", op)
 	}
 	if at := r.at; r.u8() != opEnd {
-		r.unsupported(at, "constant of more than one instruction")
+		r.unsupported(at, ExtendedConst, "constant of more than one instruction")
 	}
 	if r.err != nil {
 		return o
@@ -351,11 +373,11 @@ func (m *module) rewriteElements(r *reader) []byte {
 		return nil
 	}
 	o := leb(nil, uint32(n))
-	for ; n > 0 && r.err == nil; n-- {
+	for elements := 0; n > 0 && r.err == nil; n-- {
 		at := r.at
 		form := r.u32()
 		if form > 7 {
-			r.unsupported(at, "element segment of form %d", form)
+			r.unsupported(at, Unknown, "element segment of form %d", form)
 			return nil
 		}
 		o = leb(o, form)
@@ -368,7 +390,8 @@ func (m *module) rewriteElements(r *reader) []byte {
 		if form&3 != 0 { // functions, or a type of references
 			o = append(o, r.u8())
 		}
-		k := r.count("elements", 1<<20)
+		k := r.count("elements", m.l.Elements-elements)
+		elements += k
 		o = leb(o, uint32(k))
 		for ; k > 0 && r.err == nil; k-- {
 			if form&4 != 0 {
@@ -391,13 +414,14 @@ func (m *module) rewriteCode(r *reader) []byte {
 		return nil
 	}
 	e := &emitter{m: m, fuel: uint32(m.globals), depth: uint32(m.globals) + 1, out: uint32(m.imported)}
-	s := &scanner{m: m}
-	o := leb(make([]byte, 0, len(r.p)-r.at+(len(r.p)-r.at)/4), uint32(n))
+	s := &scanner{m: m, l: m.l}
+	locals, work := 0, 0
+	o := make([]byte, 0, len(r.p)-r.at+(len(r.p)-r.at)/4)
 	for i := range n {
 		size := r.u32()
 		from := r.at
-		if r.skip(int(size)); size > bodyMax {
-			r.refuse("a function has %d bytes; the limit is %d", size, bodyMax)
+		if r.skip(int(size)); uint64(size) > uint64(m.l.BodyBytes) {
+			r.refuse("a function has %d bytes; the limit is %d", size, m.l.BodyBytes)
 		}
 		if r.err != nil {
 			return nil
@@ -406,7 +430,14 @@ func (m *module) rewriteCode(r *reader) []byte {
 		if r.err = s.scan(m.p[:r.at], from, t); r.err != nil {
 			return nil
 		}
+		if locals += s.locals; locals > m.l.LocalsTotal {
+			r.refuse("the functions have more than %d locals", m.l.LocalsTotal)
+		}
+		if work += s.work(); work > m.l.WorkTotal {
+			r.refuse("the module takes more than %d units of work to compile, branches times locals: build with optimisation, or split the connector", m.l.WorkTotal)
+		}
 		o = e.function(o, s, m.p, from, t)
 	}
-	return o
+	o = e.wideBodies(o)
+	return append(leb(make([]byte, 0, len(o)+5), uint32(n+len(m.wides))), o...)
 }

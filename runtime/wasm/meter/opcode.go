@@ -27,7 +27,10 @@ const (
 	opI64Const     = 0x42
 	opF32Const     = 0x43
 	opF64Const     = 0x44
+	opI32GtU       = 0x4b
 	opI64LtS       = 0x53
+	opI32Add       = 0x6a
+	opI32Sub       = 0x6b
 	opI64Add       = 0x7c
 	opI64Sub       = 0x7d
 	opI64Or        = 0x84
@@ -67,7 +70,7 @@ func (s *scanner) plain(op byte, at int) int64 {
 	case op == 0x1a || op == 0x1b: // drop, select
 	case op == opSelectTyped:
 		if n := r.u8(); n != 1 {
-			r.unsupported(at, "select of %d types", n)
+			r.unsupported(at, Unknown, "select of %d types", n)
 		}
 		r.valueType()
 	case op >= opLocalGet && op <= opLocalTee:
@@ -97,7 +100,7 @@ func (s *scanner) plain(op byte, at int) int64 {
 		}
 	case op == opRefNull:
 		if t := r.u8(); !isRefType(t) {
-			r.unsupported(at, "reference of type %#x", t)
+			r.unsupported(at, FeatureOfType(t), "reference of type %#x", t)
 		}
 	case op == opRefIsNull:
 	case op == opBulk:
@@ -105,7 +108,7 @@ func (s *scanner) plain(op byte, at int) int64 {
 	case op == opVector:
 		s.vector(at)
 	default:
-		r.unsupported(at, "opcode %#02x", op)
+		r.unsupported(at, featureOf(op), "opcode %#02x", op)
 	}
 	return weightPlain
 }
@@ -115,7 +118,7 @@ func (s *scanner) plain(op byte, at int) int64 {
 func (s *scanner) memoryArgument() {
 	at := s.r.at
 	if align := s.r.u32(); align > 4 {
-		s.r.unsupported(at, "alignment 2^%d", align)
+		s.r.unsupported(at, OddAlignment, "alignment 2^%d", align)
 	}
 	s.r.u32()
 }
@@ -137,8 +140,12 @@ func (s *scanner) bulk(at int) int64 {
 	case 10: // memory.copy
 		r.zero()
 		r.zero()
+		s.wide(at, wideCopy)
+		return weightBulk
 	case 11: // memory.fill
 		r.zero()
+		s.wide(at, wideFill)
+		return weightBulk
 	case 12, 14: // table.init, table.copy
 		r.u32()
 		r.u32()
@@ -149,7 +156,7 @@ func (s *scanner) bulk(at int) int64 {
 	case 17: // table.fill
 		r.u32()
 	default:
-		r.unsupported(at, "opcode 0xfc %#02x", sub)
+		r.unsupported(at, Unknown, "opcode 0xfc %#02x", sub)
 		return 0
 	}
 	s.charge(editBulk, at)
@@ -162,8 +169,12 @@ func (s *scanner) bulk(at int) int64 {
 func (s *scanner) vector(at int) {
 	r := &s.r
 	sub := r.u8()
-	if sub >= 0x80 && r.u8() != 1 || !isVectorOp(sub) {
-		r.unsupported(at, "opcode 0xfd %#02x", sub)
+	if sub >= 0x80 && r.u8() != 1 {
+		r.unsupported(at, RelaxedSIMD, "opcode 0xfd %#02x", sub)
+		return
+	}
+	if !isVectorOp(sub) {
+		r.unsupported(at, Unknown, "opcode 0xfd %#02x", sub)
 		return
 	}
 	switch {

@@ -17,11 +17,9 @@ type reader struct {
 
 // unsupported refuses an instruction or a form that is not understood: what
 // can't be metered must not run.
-func (r *reader) unsupported(at int, format string, args ...any) {
+func (r *reader) unsupported(at int, f Feature, format string, args ...any) {
 	if r.err == nil {
-		r.err = fault.New(fault.Config, "module_unsupported", "",
-			"build the connector without proposals beyond WebAssembly 2.0, such as threads, tail calls, exceptions or relaxed SIMD",
-			"%s at offset %d of the module", fmt.Sprintf(format, args...), at)
+		r.err = f.Refuse("%s at offset %d of the module", fmt.Sprintf(format, args...), at)
 	}
 }
 
@@ -95,7 +93,7 @@ func (r *reader) number(most int) {
 // zero reads a byte that the format reserves.
 func (r *reader) zero() {
 	if at := r.at; r.u8() != 0 {
-		r.unsupported(at, "a second memory")
+		r.unsupported(at, MultiMemory, "a second memory")
 	}
 }
 
@@ -127,7 +125,7 @@ func (r *reader) valueType() byte {
 	at := r.at
 	t := r.u8()
 	if !isValueType(t) {
-		r.unsupported(at, "type %#x", t)
+		r.unsupported(at, FeatureOfType(t), "type %#x", t)
 	}
 	return t
 }

@@ -1,15 +1,5 @@
 package meter
 
-// Bounds of a function body. Go compiles a function to a loop around one block
-// for each place that is jumped to, and one br_table over them all, so that
-// both go with its size: in the shipped connectors up to 550 and 964.
-const (
-	localsMax  = 50_000
-	bodyMax    = 4 << 20
-	nestingMax = 8192
-	brTableMax = 16_384
-)
-
 const (
 	// mergeMax is how much of code that may be jumped over is charged with what
 	// comes before it. More costs precision, less costs instructions.
@@ -36,6 +26,7 @@ const (
 	editBulk                   // an insertion: charge for the size on top of the stack
 	editFlush                  // an insertion: the fuel goes from the local to the global
 	editReload                 // an insertion: and back
+	editWide                   // by the operation of kind arg, in pieces if it is large
 )
 
 // segment is code that runs from its beginning to its end, or not to its end.
@@ -59,6 +50,7 @@ type control struct {
 type scanner struct {
 	m *module
 	r reader
+	l Limits
 
 	locals       int // parameters included
 	edits        []edit
@@ -69,6 +61,8 @@ type scanner struct {
 	dead         bool  // what follows can't be reached
 	calls        bool  // the function calls others
 	bulks        bool
+	targets      int // of all br_tables
+	results      int // the most that a block has
 	instructions int
 	instrAt      int // where the first one is
 	endAt        int // where the last one, its end, is
@@ -79,7 +73,7 @@ func (s *scanner) scan(p []byte, at int, t funcType) error {
 	s.r = reader{p: p, at: at}
 	s.edits, s.segs, s.open = s.edits[:0], s.segs[:0], s.open[:0]
 	s.dead, s.calls, s.bulks, s.instructions = false, false, false, 0
-	s.first = 0
+	s.first, s.targets, s.results = 0, 0, len(t.results)
 	s.locals = len(t.params) + s.declarations()
 	s.instrAt = s.r.at
 	s.begin(-1, s.r.at)
@@ -91,17 +85,20 @@ func (s *scanner) scan(p []byte, at int, t funcType) error {
 	if s.r.more() {
 		s.r.refuse("code behind the end of a function")
 	}
+	if w := s.work(); w > s.l.Work {
+		s.r.refuse("a function takes about %d units of work to compile, branches times locals; the limit is %d: build with optimisation, or split it", w, s.l.Work)
+	}
 	return s.r.err
 }
 
 // declarations reads how many locals there are.
 func (s *scanner) declarations() int {
 	total := uint64(0)
-	for n := s.r.count("groups of locals", localsMax); n > 0 && s.r.err == nil; n-- {
+	for n := s.r.count("groups of locals", s.l.Locals); n > 0 && s.r.err == nil; n-- {
 		total += uint64(s.r.u32())
 		s.r.valueType()
-		if total > localsMax {
-			s.r.refuse("a function has more than %d locals", localsMax)
+		if total > uint64(s.l.Locals) {
+			s.r.refuse("a function has more than %d locals", s.l.Locals)
 		}
 	}
 	return int(total)
@@ -131,7 +128,8 @@ func (s *scanner) instruction() {
 		s.pay(weightPlain)
 		s.branch(op == opBr)
 	case opBrTable:
-		for n := r.count("targets of br_table", brTableMax) + 1; n > 0 && r.err == nil; n-- {
+		n := r.count("targets of br_table", s.l.Targets) + 1
+		for s.targets += n; n > 0 && r.err == nil; n-- {
 			s.label()
 		}
 		s.pay(weightBrTable)
@@ -167,13 +165,16 @@ func (s *scanner) blockType() {
 	}
 	at := r.at
 	if b := r.u8(); b&0xc0 == 0x40 {
-		r.unsupported(at, "block of type %#x", b)
+		r.unsupported(at, FeatureOfType(b), "block of type %#x", b)
 		return
 	}
 	r.at = at
-	r.index("type", len(s.m.types))
+	i := r.index("type", len(s.m.types))
+	if r.err == nil {
+		s.results = max(s.results, len(s.m.types[i].params)+len(s.m.types[i].results))
+	}
 	if r.err == nil && r.p[r.at-1]&0x40 != 0 { // a signed number: this one is negative
-		r.unsupported(at, "block of a negative type")
+		r.unsupported(at, Unknown, "block of a negative type")
 	}
 }
 
@@ -223,6 +224,14 @@ func (s *scanner) charge(kind editKind, at int) {
 	}
 }
 
+// wide files an operation that may have to be done in pieces.
+func (s *scanner) wide(at int, kind uint32) {
+	s.charge(editBulk, at)
+	if !s.dead {
+		s.edits = append(s.edits, edit{at, s.r.at, editWide, kind})
+	}
+}
+
 // finish decides where the segment in hand is charged.
 func (s *scanner) finish() {
 	g := &s.segs[s.now]
@@ -261,8 +270,8 @@ func (s *scanner) header() {
 // enter opens a block, loop or if.
 func (s *scanner) enter(op byte) {
 	s.open = append(s.open, control{op, s.now, s.dead})
-	if len(s.open) > nestingMax {
-		s.r.refuse("blocks are nested deeper than %d", nestingMax)
+	if len(s.open) > s.l.Nesting {
+		s.r.refuse("blocks are nested deeper than %d", s.l.Nesting)
 	}
 	if s.dead {
 		return
