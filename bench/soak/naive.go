@@ -9,7 +9,7 @@ import (
 )
 
 // naiveRSSMax ends the naive run: it has shown what it is there to show.
-const naiveRSSMax = 1 << 30
+const naiveRSSMax = 512 << 20
 
 // naive is the same work in the obvious way: one Runtime and one compilation
 // cache for the process; each job compiles its module, calls it and closes its

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cdcd-io/cdcd/runtime/wasm"
@@ -18,13 +19,30 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A short soak, with the thresholds of the long one.
-func TestLoads(t *testing.T) {
-	dir := t.TempDir()
-	g, err := newGuests(dir)
+// once builds the guests for all tests.
+var once = sync.OnceValues(func() (*guests, error) {
+	dir, err := os.MkdirTemp("", "cdcd-soak-test")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	return newGuests(dir)
+})
+
+func built(t *testing.T) *guests {
+	t.Helper()
+	g, err := once()
 	if err != nil {
 		t.Fatal(err)
 	}
+	mine := *g
+	return &mine
+}
+
+// A short soak, with the thresholds of the long one.
+func TestLoads(t *testing.T) {
+	dir := t.TempDir()
+	g := built(t)
 	g.goEvery = 50
 	l, err := newLoads(g, dir)
 	if err != nil {
@@ -46,10 +64,7 @@ func TestLoads(t *testing.T) {
 // The probe sees what the naive way leaves behind: it could see the same in the
 // host's.
 func TestNaiveGrows(t *testing.T) {
-	g, err := newGuests(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	g := built(t)
 	g.goEvery = 50
 	var list []probe
 	if err := naive(context.Background(), g, 60, 2, func(p probe) { list = append(list, p) }); err != nil {
@@ -79,10 +94,7 @@ func TestCheck(t *testing.T) {
 }
 
 func TestDistinct(t *testing.T) {
-	g, err := newGuests(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	g := built(t)
 	seen, goish := map[string]bool{}, 0
 	for n := range 2 * goEvery {
 		module, err := g.module(n)
@@ -121,10 +133,7 @@ func TestPlot(t *testing.T) {
 
 // A few whole pipelines, with the thresholds of the long run.
 func TestJobs(t *testing.T) {
-	g, err := newGuests(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	g := built(t)
 	j, err := newJobs(t.Context(), t, g)
 	if err != nil {
 		t.Fatal(err)
