@@ -57,6 +57,9 @@ soak-jobs: ## run and delete JOBS whole pipelines in one process; the last line 
 bench: build ## weigh cdcd against a hand-written loop; the last line is JSON (ROWS=n RUNS=n)
 	@go run ./bench -cdcd "$(CURDIR)/bin/cdcd" -rows $(ROWS) -runs $(RUNS)
 
+bench-wasm: ## weigh the WebAssembly host against the bare engine; the last line is JSON
+	@mkdir -p bin && go build -o bin/bench-wasm ./bench/wasm && bin/bench-wasm
+
 bench-packages: connectors ## run the packages' own benchmarks
 	go test -run '^$$' -bench . -benchmem -p 1 ./...
 

@@ -133,3 +133,23 @@ func (d *direct) rows() error {
 }
 
 func (d *direct) close() error { return d.runtime.Close(d.ctx) }
+
+// newStart compiles a guest on the bare engine; each time it begins an instance,
+// _initialize included, and closes it.
+func newStart(ctx context.Context, module []byte) (*contestant, error) {
+	r := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithDebugInfoEnabled(false))
+	if _, err := wasi_snapshot_preview1.Instantiate(ctx, r); err != nil {
+		return nil, err
+	}
+	code, err := r.CompileModule(ctx, module)
+	if err != nil {
+		return nil, err
+	}
+	return &contestant{once: func() error {
+		m, err := r.InstantiateModule(ctx, code, wazero.NewModuleConfig().WithName("").WithStartFunctions("_initialize"))
+		if err != nil {
+			return err
+		}
+		return m.Close(ctx)
+	}}, nil
+}

@@ -16,17 +16,18 @@ import (
 
 // language is what is measured of a guest in one language.
 type language struct {
-	RowNs        float64 `json:"row_ns"`              // of the transform alone, not metered
-	RowMeteredNs float64 `json:"row_metered_ns"`      //
-	Metering     float64 `json:"metering_ratio"`      //
-	Termination  float64 `json:"termination_ratio"`   // the engine's own way instead
-	RowHostNs    float64 `json:"row_host_ns"`         // through the host, all checks and copies
-	StartMicros  float64 `json:"instance_start_us"`   //
-	IdleBytes    float64 `json:"instance_idle_bytes"` //
-	CycleMicros  float64 `json:"job_cycle_us"`        // instance, a batch, the end
-	LoadColdMs   float64 `json:"load_cold_ms"`        // compiled
-	LoadCachedMs float64 `json:"load_cached_ms"`      // from the disk cache
-	ModuleBytes  int     `json:"module_bytes"`        //
+	RowNs           float64 `json:"row_ns"`            // of the transform alone, not metered
+	RowMeteredNs    float64 `json:"row_metered_ns"`    //
+	Metering        float64 `json:"metering_ratio"`    //
+	Termination     float64 `json:"termination_ratio"` // the engine's own way instead
+	RowHostNs       float64 `json:"row_host_ns"`       // through the host, all checks and copies
+	StartBareMicros float64 `json:"instance_start_bare_us"`
+	StartMicros     float64 `json:"instance_start_us"`   //
+	IdleBytes       float64 `json:"instance_idle_bytes"` //
+	CycleMicros     float64 `json:"job_cycle_us"`        // instance, a batch, the end
+	LoadColdMs      float64 `json:"load_cold_ms"`        // compiled
+	LoadCachedMs    float64 `json:"load_cached_ms"`      // from the disk cache
+	ModuleBytes     int     `json:"module_bytes"`        //
 }
 
 // figures is the last line of output.
@@ -77,8 +78,8 @@ func measure(ctx context.Context, p parts) error {
 			return fmt.Errorf("%s: %w", g.Language, err)
 		}
 		fmt.Printf("%-15s row %5.1f ns, metered %5.1f (%.2fx), wazero's termination %.2fx, in the host %5.1f; "+
-			"start %.0f µs, job %.0f µs, idle %.0f KiB; load %.1f ms, cached %.1f ms\n", g.Language,
-			l.RowNs, l.RowMeteredNs, l.Metering, l.Termination, l.RowHostNs, l.StartMicros, l.CycleMicros, l.IdleBytes/1024, l.LoadColdMs, l.LoadCachedMs)
+			"start %.0f µs (bare engine %.0f), job %.0f µs, idle %.0f KiB; load %.1f ms, cached %.1f ms\n", g.Language,
+			l.RowNs, l.RowMeteredNs, l.Metering, l.Termination, l.RowHostNs, l.StartMicros, l.StartBareMicros, l.CycleMicros, l.IdleBytes/1024, l.LoadColdMs, l.LoadCachedMs)
 	}
 	fmt.Printf("an empty call: %.0f ns, metered %.0f ns, with wazero's termination %.0f ns\n", f.CallNs, f.CallMeteredNs, f.CallTerminationNs)
 	return json.NewEncoder(os.Stdout).Encode(f)
@@ -102,6 +103,14 @@ func (f *figures) directly(ctx context.Context, g golden.Guest, l *language) err
 	if err := turns(rows[:]...); err != nil {
 		return err
 	}
+	start, err := newStart(ctx, g.Module)
+	if err != nil {
+		return err
+	}
+	if err := turns(start); err != nil {
+		return err
+	}
+	l.StartBareMicros = start.ns(1) / 1000
 	l.RowNs, l.RowMeteredNs = rows[plain].ns(rowsPerBatch), rows[metered].ns(rowsPerBatch)
 	l.Metering, l.Termination = l.RowMeteredNs/l.RowNs, rows[termination].ns(rowsPerBatch)/l.RowNs
 	if g.Language != "c" {
