@@ -81,7 +81,7 @@ func plot(title string, curves []curve) string {
 		}
 		fmt.Fprintf(&b, `<path d="%s" fill="none" stroke="%s" stroke-width="2.5"/>`+"\n", d.String(), c.color)
 		fmt.Fprintf(&b, `<rect x="%d" y="%d" width="14" height="4" fill="%s"/><text x="%d" y="%d" fill="#222">%s</text>`+"\n",
-			plotWidth-right-330, upper+12+20*i, c.color, plotWidth-right-308, upper+18+20*i, c.label)
+			left+16, upper+12+20*i, c.color, left+38, upper+18+20*i, c.label)
 	}
 	b.WriteString("</svg>\n")
 	return b.String()
