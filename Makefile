@@ -12,12 +12,14 @@ ROWS       ?= 400000
 RUNS       ?= 3
 CYCLES     ?= 300000
 JOBS       ?= 5000
+STATEMENTS ?= 50000
 
 # Every folder of connectors-wasm that holds Go is one connector.
 CONNECTORS := $(sort $(patsubst %/,%,$(dir $(wildcard connectors-wasm/*/*.go))))
 
 .DEFAULT_GOAL := help
 .PHONY: help build connectors demo servers test test-short bench bench-packages torture fuzz lint clean guests soak soak-jobs bench-wasm
+.PHONY: help build connectors demo servers test test-short workload bench bench-packages torture fuzz lint clean bench-decode test-large
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,12 +55,16 @@ soak: ## load and unload modules CYCLES times; the last line is JSON, bench/out 
 
 soak-jobs: ## run and delete JOBS whole pipelines in one process; the last line is JSON
 	@mkdir -p bin && go build -o bin/soak ./bench/soak && bin/soak -jobs $(JOBS)
+test-large: servers ## read transactions beyond 4 GiB of both servers (20 GB of disk, a quarter of an hour)
+	CDCD_TEST_LARGE=1 go test ./cdc/mysql -run TestLargeTransaction -v -timeout 2h
 
 bench: build ## weigh cdcd against a hand-written loop; the last line is JSON (ROWS=n RUNS=n)
 	@go run ./bench -cdcd "$(CURDIR)/bin/cdcd" -rows $(ROWS) -runs $(RUNS)
 
 bench-wasm: ## weigh the WebAssembly host against the bare engine; the last line is JSON
 	@mkdir -p bin && go build -o bin/bench-wasm ./bench/wasm && bin/bench-wasm
+bench-decode: ## weigh the binlog decoder against go-mysql's; the last line is JSON (RUNS=n)
+	@go run ./bench/decode -runs $(RUNS)
 
 bench-packages: connectors ## run the packages' own benchmarks
 	go test -run '^$$' -bench . -benchmem -p 1 ./...
@@ -68,6 +74,9 @@ torture: build ## kill cdcd, its broker and its database KILLS times in each of 
 	CDCD_TEST_BINARY="$(CURDIR)/bin/cdcd" CDCD_KILLS=$(KILLS) CDCD_KILLS_REPORT=$$report \
 		go test ./internal/oracle -run '^TestKill$$' -count 1 -v -timeout 0 || status=$$?; \
 	cat "$$report"; rm -f "$$report"; exit $${status:-0}
+
+workload: ## hold a random workload of STATEMENTS against tables and the servers' own tool
+	CDCD_WORKLOAD_STATEMENTS=$(STATEMENTS) go test ./cdc/mysql -run '^TestRandomWorkload$$' -count 1 -v -timeout 0
 
 fuzz: ## fuzz each target for FUZZTIME (default 30s)
 	@go test -list '^Fuzz' ./... \

@@ -66,6 +66,7 @@ var ErrEnd = io.EOF
 type Start struct {
 	Base sdk.Position
 	Tx   string
+	Rows uint64 // of Tx that are done: they are handed out, but not limited in speed
 }
 
 // Batch is rows with the positions that frame them. A Batch without rows only
@@ -129,6 +130,7 @@ type Env struct {
 	Share    *budget.Share   // acquired before a batch is emitted; nil for none
 	Limit    *budget.Limiter // acts on the read; nil for none
 	Schemas  SchemaStore     // nil keeps definitions in memory only
+	Gaps     GapLedger       // nil for none
 	Now      func() time.Time
 }
 
@@ -172,7 +174,10 @@ const (
 	StateConnecting State = "connecting"
 	StateStreaming  State = "streaming"
 	StateWaiting    State = "reconnecting" // between attempts; Reason says why
-	StateStopped    State = "stopped"
+	// StateBehind: no server that answers has all that was delivered; it is asked
+	// again, and so are the others of a list.
+	StateBehind  State = "source_behind"
+	StateStopped State = "stopped"
 )
 
 // Status is a source's account of itself.
@@ -188,4 +193,8 @@ type Status struct {
 	TxRead     uint64
 	LastEvent  time.Time // when the last event, heartbeats included, came
 	CommitTime time.Time // of the last transaction read
+	Server     string    // that is read, or was last: "db1:3306"
+	// Retained is until when the server keeps the log that is not read yet, by its
+	// own settings; zero when it keeps it for ever, or does not say.
+	Retained time.Time
 }

@@ -62,7 +62,11 @@ func (b *builder) build(ctx context.Context, c config.Pipeline) (p *pipeline.Pip
 	}
 	spec.Config = fingerprint(c, modules)
 	if len(c.Steps) > 0 {
-		spec.Steps = func(ctx context.Context) ([]pipeline.Step, error) { return openSteps(ctx, c, modules) }
+		metrics := b.d.metrics(c)
+		spec.Steps = func(ctx context.Context) ([]pipeline.Step, error) {
+			return openSteps(ctx, c, modules, spec.State, metrics)
+		}
+		spec.Stateful = slices.ContainsFunc(modules, func(m *wasm.Module) bool { return slices.Contains(m.Imports(), "kv") })
 	}
 	if spec.Source, err = b.source(c, &spec); err != nil {
 		return nil, nil, err
@@ -80,7 +84,7 @@ func (b *builder) source(c config.Pipeline, spec *pipeline.Spec) (cdc.Source, er
 		return nil, unknownKind("source", c.Source.Kind)
 	}
 	return kinds[i].Open(c.Source.Value, cdc.Env{Pipeline: c.Name, Log: b.d.log.With("pipeline", c.Name), Share: spec.Share,
-		Schemas: spec.State.Schemas(), Now: b.d.o.Now})
+		Schemas: spec.State.Schemas(), Gaps: spec.State.Gaps(), Now: b.d.o.Now})
 }
 
 func (b *builder) sink(c config.Pipeline, fingerprint string) (sink.Sink, error) {
@@ -168,10 +172,10 @@ func closeModules(ctx context.Context, modules []*wasm.Module) error {
 	return errors.Join(errs...)
 }
 
-func openSteps(ctx context.Context, c config.Pipeline, modules []*wasm.Module) ([]pipeline.Step, error) {
+func openSteps(ctx context.Context, c config.Pipeline, modules []*wasm.Module, kept *state.Pipeline, metrics []*wasm.Metrics) ([]pipeline.Step, error) {
 	var steps []pipeline.Step
 	for i, sc := range c.Steps {
-		s, err := openStep(ctx, modules[i], c.Name, sc)
+		s, err := openStep(ctx, modules[i], c.Name, sc, kept, metrics[i])
 		if err != nil {
 			for _, open := range steps {
 				_, cerr := open.Close(context.WithoutCancel(ctx))

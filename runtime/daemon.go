@@ -78,6 +78,9 @@ type Daemon struct {
 	jobs  []*job // in the order of the configuration
 	admin *admin.Server
 	nats  *natsOnDemand // nil before Run
+	host  *wasm.Host    // nil before Run
+
+	unloaded wasm.Unloaded
 }
 
 // job is one pipeline of the configuration.
@@ -86,6 +89,7 @@ type job struct {
 	pipeline *pipeline.Pipeline // nil until built
 	fault    *fault.Fault       // why it could not be built
 	since    time.Time
+	metrics  []*wasm.Metrics // of its steps, in order
 }
 
 // New returns a Daemon. It opens and starts nothing.
@@ -132,18 +136,18 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	cache := cmp.Or(d.o.CacheDir, filepath.Join(d.o.Config.State.Dir, "wasm"))
-	host, err := wasm.NewHost(wasm.Options{Compile: d.o.Compile, CacheDir: cache, Log: d.log})
+	host, err := wasm.NewHost(wasm.Options{Compile: d.o.Compile, CacheDir: cache, Idle: codeIdle, Log: d.log})
 	if err != nil {
 		return err
 	}
 	server := &natsOnDemand{config: d.o.Config, log: d.log}
 	d.mu.Lock()
-	d.nats = server
+	d.nats, d.host = server, host
 	d.mu.Unlock()
 	defer func() {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 		defer cancel()
-		err = errors.Join(err, host.Close(end), server.close(end))
+		err = errors.Join(err, d.closeHost(end, host), server.close(end))
 	}()
 	work, stop := context.WithCancel(ctx)
 	var helpers sync.WaitGroup
@@ -195,6 +199,22 @@ func (d *Daemon) runJob(ctx context.Context, b *builder, j *job) error {
 	return errors.Join(p.Run(ctx), unload(context.WithoutCancel(ctx)))
 }
 
+// metrics returns what the connectors of a pipeline's steps count, by step.
+func (d *Daemon) metrics(c config.Pipeline) []*wasm.Metrics {
+	list := make([]*wasm.Metrics, len(c.Steps))
+	for i := range list {
+		list[i] = wasm.NewMetrics()
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, j := range d.jobs {
+		if j.config.Name == c.Name {
+			j.metrics = list
+		}
+	}
+	return list
+}
+
 // Pipeline returns a running pipeline by its name.
 func (d *Daemon) Pipeline(name string) (*pipeline.Pipeline, bool) {
 	d.mu.Lock()
@@ -232,8 +252,9 @@ func (d *Daemon) Connect(ctx context.Context) (*nats.Conn, error) {
 
 // serve starts the admin server; pipelines go on without it if it fails later.
 func (d *Daemon) serve(ctx context.Context, helpers *sync.WaitGroup, c config.Server) error {
-	s, err := admin.New(c, admin.Options{Status: d.Status, Log: d.log,
-		Registry: telemetry.Registry(d.o.Version, states(), d.Status, d.o.Now)})
+	registry := telemetry.Registry(d.o.Version, states(), d.Status, d.o.Now)
+	registry.MustRegister(telemetry.NewGuests(d.Guests))
+	s, err := admin.New(c, admin.Options{Status: d.Status, Guests: d.Guests, Log: d.log, Registry: registry})
 	if err != nil {
 		return err
 	}

@@ -197,6 +197,18 @@ func runAndRead(t *testing.T, yaml string) []*nats.Msg {
 	if !strings.Contains(string(receipts), `"mappings_left":0,"goroutines_left":0,"handles_left":0`) {
 		t.Errorf("receipts: %s", receipts)
 	}
+	g, u := d.Guests(), d.Unloaded()
+	if len(g.Steps) == 0 || g.Modules != 0 || g.Instances != 0 || g.Mappings != 0 || g.SnapshotBytes != 0 || g.CodeNotUnmapped != 0 {
+		t.Errorf("guests: %+v", g)
+	}
+	for _, step := range g.Steps {
+		if step.Calls == 0 || step.Fuel == 0 || step.BusySeconds == 0 || step.MemoryBytesPeak == 0 || step.MemoryBytes != 0 {
+			t.Errorf("a step's account: %+v", step)
+		}
+	}
+	if u.Measured && u.CodeBytesUnmapped == 0 || u.CodeBytesLeft != 0 {
+		t.Errorf("machine code: %v", u)
+	}
 	return readStream(t, c.State.Dir)
 }
 

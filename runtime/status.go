@@ -1,6 +1,8 @@
 package runtime
 
 import (
+	"time"
+
 	"github.com/cdcd-io/cdcd/cdc"
 	"github.com/cdcd-io/cdcd/runtime/pipeline"
 	"github.com/cdcd-io/cdcd/runtime/telemetry"
@@ -15,6 +17,9 @@ func states() telemetry.States {
 	}
 	return s
 }
+
+// connectorKinds names the kinds of connectors' metrics, by sdk.MetricCounter...
+var connectorKinds = [...]string{telemetry.Counter, telemetry.Gauge, telemetry.Histogram}
 
 // Status returns what each pipeline does, in the order of the configuration.
 func (d *Daemon) Status() []telemetry.Status {
@@ -46,14 +51,32 @@ func (j *job) status() telemetry.Status {
 		t.Code = s.Fault.Code
 	}
 	t.Ready = s.State == pipeline.StateStreaming || s.State == pipeline.StatePaused || s.State == pipeline.StateEnded
+	if s.State == pipeline.StateStreaming && s.Source.State == cdc.StateBehind {
+		t.Ready, t.Reason, t.Code = false, s.Source.Reason, string(cdc.StateBehind)
+	}
 	t.RowsIn, t.RowsOut, t.RowsDropped, t.RowsSkipped = s.RowsIn, s.RowsOut, s.RowsDropped, s.RowsSkipped
 	t.DeadLetters, t.Restarts = s.RowsDead, s.Restarts
 	t.LagSeconds, t.CheckpointAt = s.Lag.Seconds(), s.Checkpoint
 	t.Delivery = telemetry.Delivery{Batches: s.Delivery.Batches, Sum: s.Delivery.Sum.Seconds(),
 		Last: s.Delivery.Last.Seconds(), P50: s.Delivery.P50.Seconds(), P99: s.Delivery.P99.Seconds()}
 	t.GuestBytes, t.BudgetBytes = s.GuestBytes, s.BudgetBytes
+	for i, m := range j.metrics {
+		for _, v := range m.Snapshot() {
+			t.Connectors = append(t.Connectors, telemetry.ConnectorMetric{Step: j.config.Steps[i].Name, Name: v.Name,
+				Kind: connectorKinds[v.Kind], Value: v.Value, Bounds: v.Bounds, Counts: v.Counts})
+		}
+	}
 	if len(s.Receipts) > 0 {
 		t.Receipts = s.Receipts
+	}
+	for _, g := range s.Gaps {
+		t.Gaps = append(t.Gaps, telemetry.Gap{Cause: g.Cause, From: string(g.From), To: string(g.To), Place: g.Place, Tx: g.Tx,
+			Tables: g.Tables, Detail: g.Detail, Time: g.Time})
+	}
+	t.Source.State, t.Source.Reason, t.Source.Server = string(s.Source.State), s.Source.Reason, s.Source.Server
+	if until := s.Source.Retained; !until.IsZero() {
+		left := time.Until(until).Seconds()
+		t.Source.RetentionSeconds = &left
 	}
 	t.Source.Connected = s.Source.State == cdc.StateStreaming
 	t.Source.Position, t.Source.Rows, t.Source.Bytes = s.Source.LogPos, s.Source.RowsRead, s.Source.BytesRead

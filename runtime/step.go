@@ -8,6 +8,7 @@ import (
 	"github.com/cdcd-io/cdcd/runtime/pipeline"
 	"github.com/cdcd-io/cdcd/runtime/wasm"
 	"github.com/cdcd-io/cdcd/sdk"
+	"github.com/cdcd-io/cdcd/state"
 )
 
 // step is a WebAssembly step as the pipeline wants it.
@@ -16,6 +17,7 @@ type step struct {
 	onError pipeline.OnError
 	result  wasm.Result
 	failed  []pipeline.Failure
+	writes  []pipeline.Write
 }
 
 func (s *step) OnError() pipeline.OnError { return s.onError }
@@ -30,7 +32,11 @@ func (s *step) Process(ctx context.Context, in *sdk.Batch) (pipeline.Output, err
 	for _, d := range s.result.Dead {
 		s.failed = append(s.failed, pipeline.Failure{Row: d.Row, Reason: d.Reason})
 	}
-	return pipeline.Output{Batch: s.result.Out, Failed: s.failed, Dropped: s.result.Dropped}, nil
+	s.writes = s.writes[:0]
+	for _, w := range s.result.Writes {
+		s.writes = append(s.writes, pipeline.Write(w))
+	}
+	return pipeline.Output{Batch: s.result.Out, Failed: s.failed, Dropped: s.result.Dropped, Writes: s.writes}, nil
 }
 
 func (s *step) Close(ctx context.Context) (any, error) {
@@ -39,9 +45,10 @@ func (s *step) Close(ctx context.Context) (any, error) {
 }
 
 // openStep instantiates a loaded module.
-func openStep(ctx context.Context, m *wasm.Module, pipelineName string, c config.Step) (pipeline.Step, error) {
+func openStep(ctx context.Context, m *wasm.Module, pipelineName string, c config.Step, kept *state.Pipeline, metrics *wasm.Metrics) (pipeline.Step, error) {
 	sc := wasm.StepConfig{Instance: wasm.InstanceConfig{Pipeline: pipelineName, Step: c.Name, Config: c.With,
-		Capabilities: c.Allow, MemoryBytesMax: int64(c.Limits.Memory), Fuel: int64(c.Limits.Fuel), Time: c.Limits.Time.Std()}}
+		Capabilities: c.Allow, Secrets: c.Secrets, KV: kept.Values(c.Name), KVBytesMax: int64(c.Limits.KV), Metrics: metrics,
+		MemoryBytesMax: int64(c.Limits.Memory), Fuel: int64(c.Limits.Fuel), Time: c.Limits.Time.Std()}}
 	if len(c.Only) > 0 {
 		sc.Only = func(s *sdk.Schema) bool { return matchesAny(c.Only, s.FullName()) }
 	}

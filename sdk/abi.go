@@ -58,6 +58,35 @@ const (
 	ModuleValue   = "cdcd:value/1" // reads large values: read(index, offset, ptr, len i32) -> i32
 )
 
+// What functions of capabilities return in place of a result of 0 or more.
+const (
+	CapNotFound = -1 // there is no such key, secret or metric
+	CapInvalid  = -2 // an address, a length, a name or a row that can't be
+	CapTooLarge = -3 // a value over its limit, or too many of a kind
+	CapNoBatch  = -4 // only while a batch is transformed
+)
+
+// Limits of kv.
+const (
+	KVKeyBytesMax   = 1 << 10
+	KVValueBytesMax = 64 << 10
+	KVScanMax       = 1000 // entries of one scan
+)
+
+// Kinds of metrics.
+const (
+	MetricCounter uint32 = iota
+	MetricGauge
+	MetricHistogram
+)
+
+// Limits of metrics.
+const (
+	MetricsMax       = 32 // of a step
+	MetricNameMax    = 64 // bytes
+	MetricBucketsMax = 16
+)
+
 // ResultSize is the size of a Result block. All fields are u32; addresses are
 // in guest memory, not in the batch.
 //

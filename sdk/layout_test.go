@@ -53,6 +53,10 @@ func TestDocumentsAgree(t *testing.T) {
 		"BUF_CONFIG": int(BufConfig), "BUF_SCHEMA": int(BufSchema), "BUF_BATCH": int(BufBatch),
 		"PASS": int(VerdictPass), "DROP": int(VerdictDrop), "EDITED": int(VerdictEdited), "REPLACED": int(VerdictReplaced), "DEAD_LETTER": int(VerdictDeadLetter),
 		"OP_INSERT": int(OpInsert), "OP_UPDATE": int(OpUpdate), "OP_DELETE": int(OpDelete), "OP_READ": int(OpRead), "OP_TRUNCATE": int(OpTruncate),
+		"NOT_FOUND": CapNotFound, "INVALID": CapInvalid, "TOO_LARGE": CapTooLarge, "NO_BATCH": CapNoBatch,
+		"KV_KEY_BYTES_MAX": KVKeyBytesMax, "KV_VALUE_BYTES_MAX": KVValueBytesMax, "KV_SCAN_MAX": KVScanMax,
+		"COUNTER": int(MetricCounter), "GAUGE": int(MetricGauge), "HISTOGRAM": int(MetricHistogram),
+		"METRICS_MAX": MetricsMax, "METRIC_NAME_MAX": MetricNameMax, "METRIC_BUCKETS_MAX": MetricBucketsMax,
 		"BAD_CONFIG": int(CodeBadConfig), "BAD_SCHEMA": int(CodeBadSchema), "BAD_BATCH": int(CodeBadBatch), "INTERNAL": int(CodeInternal),
 	}
 	for k := Type(1); k.Valid(); k++ {

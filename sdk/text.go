@@ -3,8 +3,9 @@ package sdk
 import "strconv"
 
 // AppendText appends the text of column c as a person reads it: exact numbers,
-// ISO dates and times, labels, and the bytes of values that live in the heap as
-// they are. Column c must have a value, and not a large one.
+// floating point in the servers' form but with all of its digits, ISO dates and
+// times, labels, and the bytes of values that live in the heap as they are.
+// Column c must have a value, and not a large one.
 func (m Image) AppendText(dst []byte, column *Column, c int) []byte {
 	switch column.Type {
 	case TypeInt:
@@ -12,9 +13,9 @@ func (m Image) AppendText(dst []byte, column *Column, c int) []byte {
 	case TypeUint, TypeBit, TypeYear:
 		return strconv.AppendUint(dst, m.Uint(c), 10)
 	case TypeFloat32:
-		return strconv.AppendFloat(dst, m.Float(c), 'g', -1, 32)
+		return appendFloat(dst, m.Float(c), 32)
 	case TypeFloat64:
-		return strconv.AppendFloat(dst, m.Float(c), 'g', -1, 64)
+		return appendFloat(dst, m.Float(c), 64)
 	case TypeDate:
 		y, mo, d := UnpackDate(m.Uint(c))
 		return appendDate(dst, y, mo, d)
@@ -26,6 +27,29 @@ func (m Image) AppendText(dst []byte, column *Column, c int) []byte {
 		return appendTimestamp(dst, m.Int(c), int(column.Scale))
 	}
 	return append(dst, m.Bytes(c)...)
+}
+
+// appendFloat appends the shortest digits that read back as v at its width, in
+// the servers' form: an exponent, without plus and leading zeros, where the point
+// is more than 14 places to the left of the digits, or more than 15 to the right
+// of their beginning and behind all of them.
+func appendFloat(dst []byte, v float64, bits int) []byte {
+	start := len(dst)
+	dst = strconv.AppendFloat(dst, v, 'e', -1, bits)
+	digits, e := 0, start
+	for ; e < len(dst) && dst[e] != 'e'; e++ {
+		if dst[e] >= '0' && dst[e] <= '9' {
+			digits++
+		}
+	}
+	if e == len(dst) { // NaN and infinities, which no server keeps
+		return dst
+	}
+	exponent, _ := strconv.Atoi(string(dst[e+1:])) // what AppendFloat wrote
+	if point := exponent + 1; point >= -14 && (point <= 15 || digits > point) {
+		return strconv.AppendFloat(dst[:start], v, 'f', -1, bits)
+	}
+	return strconv.AppendInt(dst[:e+1], int64(exponent), 10)
 }
 
 func appendDate(dst []byte, y, m, d int) []byte {

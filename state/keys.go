@@ -13,7 +13,12 @@ const formatVersion = "1"
 const (
 	kindCheckpoint byte = 'c'
 	kindDeadLetter byte = 'd'
+	kindEpoch      byte = 'e'
 	kindSteps      byte = 'f'
+	kindGap        byte = 'g'
+	kindUsed       byte = 'q'
+	kindTrimmed    byte = 't'
+	kindUndo       byte = 'u'
 	kindValue      byte = 'k'
 	kindSchema     byte = 's'
 )
@@ -85,10 +90,31 @@ func cutDeadLetter(rest []byte) (step, tx string, row uint64, err error) {
 	return step, tx, binary.BigEndian.Uint64(rest), nil
 }
 
+// gapKey names a gap.
+func gapKey(pipeline, key string) []byte { return append(pipelineKey(pipeline, kindGap), key...) }
+
 // valueKey names a connector's own value.
 func valueKey(pipeline, step string, key []byte) []byte {
 	return append(appendText(pipelineKey(pipeline, kindValue), step), key...)
 }
+
+// undoKey orders what takes back batches' changes as these were made.
+func undoKey(pipeline string, n uint64) []byte {
+	return binary.BigEndian.AppendUint64(pipelineKey(pipeline, kindUndo), n)
+}
+
+// epochKey is a number under which the pipeline claimed its sink, or meant to.
+func epochKey(pipeline string, epoch uint64) []byte {
+	return binary.BigEndian.AppendUint64(pipelineKey(pipeline, kindEpoch), epoch)
+}
+
+// usedKey is the size of what a step's connector keeps.
+func usedKey(pipeline, step string) []byte {
+	return appendText(pipelineKey(pipeline, kindUsed), step)
+}
+
+// trimmedKey is there once the oldest changes can't be taken back any more.
+func trimmedKey(pipeline string) []byte { return pipelineKey(pipeline, kindTrimmed) }
 
 // prefixEnd returns the first key behind all keys with the prefix.
 func prefixEnd(prefix []byte) []byte {

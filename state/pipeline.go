@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/cdcd-io/cdcd/internal/fault"
 	"github.com/cdcd-io/cdcd/sdk"
 )
@@ -21,6 +19,14 @@ type Pipeline struct {
 	mu      sync.Mutex
 	schemas uint64 // number of the next definition
 	dead    int    // dead letters kept
+	gaps    [][]byte
+
+	changes   uint64           // number of the last record of what connectors changed
+	open      bool             // that batch ended inside a transaction
+	undo      int64            // bytes of all records
+	used      map[string]int64 // what each step's connector keeps
+	trimmed   bool             // there were older records
+	trimmedAt time.Time
 }
 
 // Checkpoint is how far a pipeline has come: what the sink confirmed.
@@ -47,6 +53,11 @@ type Checkpoint struct {
 	Schemas uint64 `json:"schemas"`
 	// Cursor is a snapshot's own note of how far it has come.
 	Cursor []byte `json:"cursor,omitempty"`
+	// Messages is how many data messages the sink has confirmed.
+	Messages uint64 `json:"messages,omitempty"`
+	// Changes is the number of the last confirmed batch that changed a
+	// connector's values; see Pipeline.Changed.
+	Changes uint64 `json:"changes,omitempty"`
 }
 
 // Steps is the configuration under which a pipeline's messages were made. A
@@ -89,6 +100,9 @@ func (s *Store) Pipeline(name string) (*Pipeline, error) {
 }
 
 func (p *Pipeline) count() error {
+	if err := p.loadGaps(); err != nil {
+		return err
+	}
 	prefix := pipelineKey(p.name, kindSchema)
 	err := p.s.each(prefix, func(key, _ []byte) error {
 		if len(key) != len(prefix)+8 {
@@ -100,10 +114,14 @@ func (p *Pipeline) count() error {
 	if err != nil {
 		return err
 	}
-	return p.s.each(pipelineKey(p.name, kindDeadLetter), func(_, _ []byte) error {
+	err = p.s.each(pipelineKey(p.name, kindDeadLetter), func(_, _ []byte) error {
 		p.dead++
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return p.countChanges()
 }
 
 // Load returns the last checkpoint; ok is false without one.
@@ -121,13 +139,20 @@ func (p *Pipeline) Load() (c Checkpoint, ok bool, err error) {
 // Commit makes the checkpoint durable, in one synced write.
 func (p *Pipeline) Commit(c Checkpoint) error {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	c.Schemas = p.schemas
-	p.mu.Unlock()
 	v, err := encodeJSON(&c)
 	if err != nil {
 		return p.s.writeFailed(err)
 	}
-	return p.set(pipelineKey(p.name, kindCheckpoint), v)
+	b := p.s.db.NewBatch()
+	if err := b.Set(pipelineKey(p.name, kindCheckpoint), v, nil); err != nil {
+		return p.s.writeFailed(err)
+	}
+	if err := p.trim(b, c.Changes); err != nil {
+		return errors.Join(err, b.Close())
+	}
+	return p.s.commit(b)
 }
 
 // LoadSteps returns the configuration that the last run recorded.
@@ -166,16 +191,20 @@ type Changes struct {
 	rows    [][]byte // encoded, in step with dead
 	values  []value
 	builder sdk.Builder
+
+	end           sdk.Position
+	exact, always bool
 }
 
 type value struct {
 	step       string
 	key, value []byte
 	gone       bool
+	at         Origin
 }
 
 // Empty reports whether there is nothing to make durable.
-func (c *Changes) Empty() bool { return len(c.dead) == 0 && len(c.values) == 0 }
+func (c *Changes) Empty() bool { return len(c.dead) == 0 && len(c.values) == 0 && !c.always }
 
 // Reset empties c for reuse.
 func (c *Changes) Reset() {
@@ -183,6 +212,7 @@ func (c *Changes) Reset() {
 	clear(c.rows)
 	clear(c.values)
 	c.dead, c.rows, c.values = c.dead[:0], c.rows[:0], c.values[:0]
+	c.end, c.exact, c.always = "", false, false
 }
 
 // Refuse adds a dead letter: row as the step was given it. d.Tx and d.Row are
@@ -196,16 +226,6 @@ func (c *Changes) Refuse(d DeadLetter, row sdk.Row) {
 	schemas[row.SchemaID()] = row.Schema()
 	c.dead = append(c.dead, d)
 	c.rows = append(c.rows, encodeDeadLetter(&d, c.builder.Seal(schemas)))
-}
-
-// Put adds a connector's value.
-func (c *Changes) Put(step string, key, val []byte) {
-	c.values = append(c.values, value{step: step, key: key, value: val})
-}
-
-// Delete removes a connector's value.
-func (c *Changes) Delete(step string, key []byte) {
-	c.values = append(c.values, value{step: step, key: key, gone: true})
 }
 
 // Persist makes the changes durable in one synced write. A dead letter that is
@@ -235,28 +255,16 @@ func (p *Pipeline) Persist(c *Changes) error {
 			"mend the step or the rows at the source; or set on_error: skip for the step, which drops what it refuses",
 			"%d dead letters are kept, which is the limit", p.dead), b.Close())
 	}
-	for _, v := range c.values {
-		if err := setValue(b, valueKey(p.name, v.step, v.key), v); err != nil {
-			return p.s.writeFailed(err)
-		}
+	rec, err := p.stage(b, c)
+	if err != nil {
+		return errors.Join(err, b.Close())
 	}
 	if err := p.s.commit(b); err != nil {
 		return err
 	}
 	p.dead += len(added)
+	p.changed(rec)
 	return nil
-}
-
-func setValue(b *pebble.Batch, key []byte, v value) error {
-	if v.gone {
-		return b.Delete(key, nil)
-	}
-	return b.Set(key, v.value, nil)
-}
-
-// Value returns a connector's value.
-func (p *Pipeline) Value(step string, key []byte) (v []byte, ok bool, err error) {
-	return p.s.get(valueKey(p.name, step, key))
 }
 
 // DeadLetters returns how many dead letters are kept.

@@ -202,21 +202,21 @@ func TestDeadLettersHaveALimit(t *testing.T) {
 func TestConnectorValues(t *testing.T) {
 	p := pipelineT(t, openT(t, t.TempDir(), Options{}), "p")
 	var c Changes
-	c.Put("a", []byte("k"), []byte("1"))
-	c.Put("a", []byte("gone"), []byte("2"))
-	c.Delete("a", []byte("gone"))
+	c.Put("a", []byte("k"), []byte("1"), Origin{})
+	c.Put("a", []byte("gone"), []byte("2"), Origin{})
+	c.Delete("a", []byte("gone"), Origin{})
 	if err := p.Persist(&c); err != nil {
 		t.Fatal(err)
 	}
-	if v, ok, err := p.Value("a", []byte("k")); string(v) != "1" || !ok || err != nil {
+	if v, ok, err := p.Values("a").Get([]byte("k")); string(v) != "1" || !ok || err != nil {
 		t.Fatal(v, ok, err)
 	}
 	for _, k := range []string{"gone", "other"} {
-		if _, ok, err := p.Value("a", []byte(k)); ok || err != nil {
+		if _, ok, err := p.Values("a").Get([]byte(k)); ok || err != nil {
 			t.Fatal(k, ok, err)
 		}
 	}
-	if _, ok, _ := p.Value("b", []byte("k")); ok {
+	if _, ok, _ := p.Values("b").Get([]byte("k")); ok {
 		t.Fatal("another step sees the value")
 	}
 }
@@ -365,7 +365,7 @@ func TestDamageIsReported(t *testing.T) {
 	p := pipelineT(t, s, "p")
 	for i := range 200 {
 		var c Changes
-		c.Put("s", fmt.Appendf(nil, "%03d", i), bytes.Repeat([]byte{byte(i)}, 100))
+		c.Put("s", fmt.Appendf(nil, "%03d", i), bytes.Repeat([]byte{byte(i)}, 100), Origin{})
 		if err := p.Persist(&c); err != nil {
 			t.Fatal(err)
 		}
@@ -409,7 +409,7 @@ func pipelineOrErr(s *Store, name, key string) ([]byte, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	return p.Value("s", []byte(key))
+	return p.Values("s").Get([]byte(key))
 }
 
 func TestKeysSortAndDecode(t *testing.T) {

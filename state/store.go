@@ -24,6 +24,7 @@ const (
 	CodeCorrupt         = "state_corrupt"
 	CodeClosed          = "state_closed"
 	CodeDeadLettersFull = "dead_letters_full"
+	CodeHistoryGone     = "kv_history_gone"
 )
 
 const (
@@ -41,7 +42,8 @@ type Options struct {
 	FS             vfs.FS // nil for the disk
 	Log            *slog.Logger
 	Now            func() time.Time
-	DeadLettersMax int // 0 for DeadLettersMax
+	DeadLettersMax int   // 0 for DeadLettersMax
+	UndoBytesMax   int64 // 0 for UndoBytesMax
 }
 
 // Store is the daemon's local state. It is safe for concurrent use.
@@ -79,6 +81,9 @@ func Open(dir string, o Options) (*Store, error) {
 	}
 	if o.DeadLettersMax == 0 {
 		o.DeadLettersMax = DeadLettersMax
+	}
+	if o.UndoBytesMax == 0 {
+		o.UndoBytesMax = UndoBytesMax
 	}
 	s := &Store{dir: dir, opts: o, log: o.Log, failed: make(chan struct{}), pipes: map[string]*Pipeline{}}
 	if err := s.lockDir(); err != nil {
@@ -299,12 +304,26 @@ func (s *Store) get(key []byte) ([]byte, bool, error) {
 }
 
 // each calls f for every key with the prefix, in order, until f returns an error.
-func (s *Store) each(prefix []byte, f func(key, value []byte) error) (err error) {
+func (s *Store) each(prefix []byte, f func(key, value []byte) error) error {
+	return s.within(prefix, prefixEnd(prefix), f)
+}
+
+// within does the same for the keys from lower to before upper.
+func (s *Store) within(lower, upper []byte, f func(key, value []byte) error) error {
+	return s.iterate(lower, upper, (*pebble.Iterator).First, (*pebble.Iterator).Next, f)
+}
+
+// back does the same for the keys with the prefix, in reverse order.
+func (s *Store) back(prefix []byte, f func(key, value []byte) error) error {
+	return s.iterate(prefix, prefixEnd(prefix), (*pebble.Iterator).Last, (*pebble.Iterator).Prev, f)
+}
+
+func (s *Store) iterate(lower, upper []byte, first, next func(*pebble.Iterator) bool, f func(key, value []byte) error) (err error) {
 	if err := s.enter(); err != nil {
 		return err
 	}
 	defer s.leave()
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: prefixEnd(prefix)})
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
 		return s.readFailed(err)
 	}
@@ -313,7 +332,7 @@ func (s *Store) each(prefix []byte, f func(key, value []byte) error) (err error)
 			err = s.readFailed(cerr)
 		}
 	}()
-	for ok := it.First(); ok; ok = it.Next() {
+	for ok := first(it); ok; ok = next(it) {
 		v, err := it.ValueAndErr()
 		if err != nil {
 			return s.readFailed(err)

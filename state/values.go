@@ -55,6 +55,26 @@ func (f *fields) uint() uint64 {
 	return v
 }
 
+func (f *fields) int() int64 {
+	v, n := binary.Varint(f.p)
+	if n <= 0 {
+		f.p, f.bad = nil, true
+		return 0
+	}
+	f.p = f.p[n:]
+	return v
+}
+
+func (f *fields) byte() byte {
+	if len(f.p) == 0 {
+		f.bad = true
+		return 0
+	}
+	v := f.p[0]
+	f.p = f.p[1:]
+	return v
+}
+
 func (f *fields) bytes() []byte {
 	n := f.uint()
 	if n > uint64(len(f.p)) {

@@ -15,6 +15,14 @@ type again struct {
 	files log
 }
 
+// Files lists the files.
+func (g again) Files(context.Context) (names []string, err error) {
+	for i := range g.files {
+		names = append(names, g.files.base(i))
+	}
+	return names, nil
+}
+
 // Reread reads the file in which a transaction was prepared from there on.
 func (g again) Reread(ctx context.Context, p *position.Prepared, f func(raw []byte) (bool, error)) (err error) {
 	i := g.files.index(p.File)

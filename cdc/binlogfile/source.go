@@ -191,7 +191,7 @@ func (s *Source) Run(ctx context.Context, start cdc.Start, emit func(context.Con
 	if err := a.Load(s.env.Schemas); err != nil {
 		return err
 	}
-	a.Begin(from, start.Tx)
+	a.Begin(from, start)
 	s.mu.Lock()
 	s.asm = a
 	s.mu.Unlock()

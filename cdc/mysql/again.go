@@ -18,25 +18,25 @@ type again struct{ s *Source }
 // that wrote it, and by its GTID on another.
 func (g again) Reread(ctx context.Context, p *position.Prepared, f func(raw []byte) (bool, error)) error {
 	s := g.s
-	v, err := s.open(ctx)
+	v, err := s.dial(ctx, s.hosts[s.current()])
 	if err != nil {
 		return err
 	}
 	from, err := v.reread(ctx, p)
 	if err != nil {
-		return errors.Join(s.sqlFault(err), v.conn.Close())
+		return errors.Join(v.sqlFault(err), v.conn.Close())
 	}
 	name := s.env.Pipeline + " again" // MariaDB ends the reading that has the same id, MySQL the one of the same name
-	stream, err := replica.Dump(ctx, v.conn, from, replica.DumpOptions{
-		ServerID: serverID(name), Name: name, Heartbeat: s.config.HeartbeatInterval.Std(),
-		EventBytesMax: int(s.config.EventBytesMax),
-		Hooks: replica.Hooks{
-			Drained: func() error { return nil },
-			Limit:   func(n int) error { return s.env.Limit.Bytes(ctx, n) },
-			ReadMax: s.env.Limit.BytesBurst(),
-		}})
+	o := s.dumpOptions()
+	o.ServerID, o.Name = serverID(name), name
+	o.Hooks = replica.Hooks{
+		Drained: func() error { return nil },
+		Limit:   func(n int) error { return s.env.Limit.Bytes(ctx, n) },
+		ReadMax: s.env.Limit.BytesBurst(),
+	}
+	stream, err := replica.Dump(ctx, v.conn, from, o)
 	if err != nil {
-		return s.dumpFault(err)
+		return v.dumpFault(err)
 	}
 	interrupted := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -55,12 +55,22 @@ func (g again) Reread(ctx context.Context, p *position.Prepared, f func(raw []by
 			return context.Cause(ctx)
 		}
 		if err != nil {
-			return s.dumpFault(err)
+			return v.dumpFault(err)
 		}
 		if more, err := f(raw); err != nil || !more {
 			return err
 		}
 	}
+}
+
+// Files lists the server's log files.
+func (g again) Files(ctx context.Context) (files []string, err error) {
+	v, err := g.s.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	files, err = v.logs(ctx)
+	return files, errors.Join(v.sqlFault(err), v.conn.Close())
 }
 
 // reread returns where to read from so as to meet the transaction.

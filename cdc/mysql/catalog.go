@@ -20,33 +20,33 @@ type catalog struct{ s *Source }
 // Table implements assemble.Catalog: the definition is read first, the log's end
 // after it.
 func (c catalog) Table(ctx context.Context, n tables.Name) (t *schema.Table, read *position.Position, err error) {
-	v, err := c.s.open(ctx)
+	v, err := c.s.dial(ctx, c.s.hosts[c.s.current()])
 	if err != nil {
 		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, v.conn.Close()) }()
 	if t, err = v.table(ctx, n); err != nil {
-		return nil, nil, c.s.sqlFault(err)
+		return nil, nil, v.sqlFault(err)
 	}
 	if read, err = v.head(ctx); err != nil {
-		return nil, nil, c.s.sqlFault(err)
+		return nil, nil, v.sqlFault(err)
 	}
 	return t, read, nil
 }
 
 // Charset implements assemble.Catalog.
 func (c catalog) Charset(ctx context.Context, db string) (charset string, read *position.Position, err error) {
-	v, err := c.s.open(ctx)
+	v, err := c.s.dial(ctx, c.s.hosts[c.s.current()])
 	if err != nil {
 		return "", nil, err
 	}
 	defer func() { err = errors.Join(err, v.conn.Close()) }()
 	rows, err := v.conn.Query(ctx, "SELECT DEFAULT_CHARACTER_SET_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = "+replica.Quote(db))
 	if err != nil {
-		return "", nil, c.s.sqlFault(err)
+		return "", nil, v.sqlFault(err)
 	}
 	if read, err = v.head(ctx); err != nil {
-		return "", nil, c.s.sqlFault(err)
+		return "", nil, v.sqlFault(err)
 	}
 	if len(rows) == 1 {
 		charset = schema.CharsetName(rows[0][0])
@@ -67,7 +67,7 @@ func (v *server) table(ctx context.Context, n tables.Name) (*schema.Table, error
 		col := schema.Column{Name: r[0], Native: r[1], NotNull: r[2] != "YES", Charset: schema.CharsetName(r[3]),
 			Invisible: strings.Contains(r[4], "INVISIBLE")}
 		if base := strings.ToLower(r[1]); strings.HasPrefix(base, "enum(") || strings.HasPrefix(base, "set(") {
-			col.Labels = labels(r[1], v.flavor == gtid.MariaDB)
+			col.Labels = knownLabels(labels(r[1], v.flavor == gtid.MariaDB), col.Charset)
 		}
 		t.Columns = append(t.Columns, col)
 	}
@@ -103,6 +103,22 @@ func keys(rows [][]string) (list []schema.Key) {
 		}
 		k := &list[len(list)-1]
 		k.Parts = append(k.Parts, schema.Part{Column: r[columnName], Prefix: r[subPart] != "" && r[subPart] != "NULL"})
+	}
+	return list
+}
+
+// knownLabels returns the labels, nil where one of them may not be what it
+// seems. The catalogs of both servers are in utf8mb3: a character beyond its
+// reach is a question mark there, in SHOW CREATE TABLE too, and only
+// binlog_row_metadata=FULL tells what it was.
+func knownLabels(list []string, charset string) []string {
+	switch charset {
+	case "utf8mb4", "utf16", "utf16le", "utf32", "gb18030":
+		for _, l := range list {
+			if strings.Contains(l, "?") {
+				return nil
+			}
+		}
 	}
 	return list
 }

@@ -19,8 +19,8 @@ import (
 
 // Config is what stands under `source: mysql:`. It serves MySQL and MariaDB.
 type Config struct {
-	// DSN is mysql://user:password@host:3306/?tls=preferred. Special characters
-	// in user and password are percent-encoded. tls is true (verified, against
+	// DSN is mysql://user:password@host:3306/?tls=preferred; several hosts are
+	// separated by commas, and tried in turn. Special characters in user and password are percent-encoded. tls is true (verified, against
 	// tls_ca=file.pem or the system's authorities), skip-verify, preferred (the
 	// default: encrypted where the server can) or false.
 	DSN unit.Secret `yaml:"dsn" doc:"mysql://user:password@host:3306/?tls=preferred"`
@@ -50,6 +50,10 @@ type Config struct {
 	OnLostPosition string `yaml:"on_lost_position" doc:"halt: stop when the server has purged the log at which reading must go on"`
 	// EventBytesMax bounds one event of the log. Default 64MiB.
 	EventBytesMax unit.Bytes `yaml:"event_bytes_max" doc:"largest event of the log"`
+	// OnLargeEvent says what happens with rows of followed tables in an event
+	// beyond EventBytesMax: "halt" (the default), or "gap": they are left out, and
+	// on record in the ledger of gaps.
+	OnLargeEvent string `yaml:"on_large_event" doc:"halt, or gap: leave out the rows of an event beyond event_bytes_max and put them on record"`
 }
 
 // RateLimit bounds how fast a source reads; 0 means no limit.
@@ -65,6 +69,12 @@ const (
 	modeFile = "file"
 )
 
+// The words for what happens with an event that is too large.
+const (
+	largeEventHalt = "halt"
+	largeEventGap  = "gap"
+)
+
 // The words for a start.
 const (
 	startEarliest = "earliest"
@@ -74,14 +84,14 @@ const (
 // Default returns a Config with its defaults.
 func Default() *Config {
 	return &Config{Snapshot: "never", Start: startEarliest, Mode: modeAuto, HeartbeatInterval: unit.Duration(2 * time.Second),
-		OnLostPosition: "halt", EventBytesMax: binlog.EventBytesMax}
+		OnLostPosition: "halt", EventBytesMax: binlog.EventBytesMax, OnLargeEvent: largeEventHalt}
 }
 
 // fill gives empty fields their defaults.
 func (c *Config) fill() {
 	d := Default()
 	for _, f := range []struct{ field, value *string }{{&c.Snapshot, &d.Snapshot}, {&c.Start, &d.Start},
-		{&c.Mode, &d.Mode}, {&c.OnLostPosition, &d.OnLostPosition}} {
+		{&c.Mode, &d.Mode}, {&c.OnLostPosition, &d.OnLostPosition}, {&c.OnLargeEvent, &d.OnLargeEvent}} {
 		if *f.field == "" {
 			*f.field = *f.value
 		}
@@ -104,7 +114,7 @@ func (c *Config) Validate() []*fault.Fault {
 	}
 	if v.DSN.IsZero() {
 		refuse("dsn_invalid", "dsn", "write dsn: ${env:NAME} and set NAME to mysql://user:password@host:3306", "no server is named")
-	} else if _, err := replica.ParseDSN(v.DSN.Reveal()); err != nil {
+	} else if _, err := replica.Targets(v.DSN.Reveal()); err != nil {
 		refuse("dsn_invalid", "dsn", "write it as mysql://user:password@host:3306, special characters percent-encoded", "%w", err)
 	}
 	switch v.Snapshot {
@@ -130,6 +140,9 @@ func (c *Config) Validate() []*fault.Fault {
 		refuse("snapshot_unavailable", "on_lost_position", "write on_lost_position: halt", "resnapshot is not available in this version")
 	default:
 		refuse("on_lost_position_invalid", "on_lost_position", "write on_lost_position: halt", "%q is not known", v.OnLostPosition)
+	}
+	if v.OnLargeEvent != largeEventHalt && v.OnLargeEvent != largeEventGap {
+		refuse("on_large_event_invalid", "on_large_event", "write on_large_event: halt or gap", "%q is not known", v.OnLargeEvent)
 	}
 	if v.RateLimit.RowsPerSecond < 0 {
 		refuse("rate_limit_invalid", "rate_limit.rows_per_second", "write a number of rows, or leave it out", "a rate below 0")

@@ -16,7 +16,7 @@ import (
 // examineServer implements cdc.Kind's Examine; config is a valid *Config.
 func examineServer(ctx context.Context, config any, env cdc.Env) []checkup.Result {
 	c := *config.(*Config)
-	target, err := replica.ParseDSN(c.DSN.Reveal())
+	targets, err := replica.Targets(c.DSN.Reveal())
 	if err != nil {
 		return []checkup.Result{{Check: "dsn", Level: checkup.Failed, Found: err.Error(), Why: "no server is named",
 			Fix: []string{"write it as mysql://user:password@host:3306, special characters percent-encoded"}}}
@@ -29,8 +29,18 @@ func examineServer(ctx context.Context, config any, env cdc.Env) []checkup.Resul
 		}
 		filter = f
 	}
-	return examine.Run(ctx, examine.Request{Target: target, Filter: filter, WantGTIDs: c.Mode == modeGTID,
-		ServerID: cmp.Or(c.ServerID, serverID(env.Pipeline)), Now: env.Now})
+	var all []checkup.Result
+	for _, t := range targets {
+		results := examine.Run(ctx, examine.Request{Target: t, Filter: filter, WantGTIDs: c.Mode == modeGTID,
+			ServerID: cmp.Or(c.ServerID, serverID(env.Pipeline)), Now: env.Now})
+		for _, r := range results {
+			if len(targets) > 1 {
+				r.Check += "@" + t.Addr
+			}
+			all = append(all, r)
+		}
+	}
+	return all
 }
 
 // fromDSN implements cdc.Kind's FromDSN.

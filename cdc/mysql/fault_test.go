@@ -32,6 +32,7 @@ func TestValidate(t *testing.T) {
 		{"dsn_invalid", "dsn", func(c *Config) { c.DSN = unit.NewSecret("mysql://u:p@h/shop") }},
 		{"dsn_invalid", "dsn", func(c *Config) { c.DSN = unit.NewSecret("mysql://u:p@h?tls=maybe") }},
 		{"dsn_invalid", "dsn", func(c *Config) { c.DSN = unit.NewSecret("mysql://u:p@h?ssl=1") }},
+		{"dsn_invalid", "dsn", func(c *Config) { c.DSN = unit.NewSecret("mysql://u:p@h,h:3306") }},
 		{"tables_invalid", "tables", func(c *Config) { c.Tables = nil }},
 		{"tables_invalid", "tables[0]", func(c *Config) { c.Tables = []string{"orders"} }},
 		{"snapshot_unavailable", "snapshot", func(c *Config) { c.Snapshot = "initial" }},
@@ -42,6 +43,7 @@ func TestValidate(t *testing.T) {
 		{"mode_invalid", "mode", func(c *Config) { c.Mode = "pos" }},
 		{"start_invalid", "start", func(c *Config) { c.Start = "now" }},
 		{"start_invalid", "start", func(c *Config) { c.Start = "binlog.000001:3" }},
+		{"on_large_event_invalid", "on_large_event", func(c *Config) { c.OnLargeEvent = "skip" }},
 		{"rate_limit_invalid", "rate_limit.rows_per_second", func(c *Config) { c.RateLimit.RowsPerSecond = -1 }},
 		{"heartbeat_interval_invalid", "heartbeat_interval", func(c *Config) { c.HeartbeatInterval = 1 }},
 		{"event_bytes_max_invalid", "event_bytes_max", func(c *Config) { c.EventBytesMax = 1 }},
@@ -208,7 +210,19 @@ func TestPurged(t *testing.T) {
 				t.Fatal("the server keeps its logs")
 			}
 		}
-		start(t, src, from).fails(t, "position_purged")
+		lost := &ledger{}
+		for range 2 { // the second time is the same gap
+			src = open(t, db, with(mode), func(_ *Config, e *cdc.Env) { e.Gaps = lost })
+			start(t, src, from).fails(t, "position_purged")
+		}
+		to, err := src.Initial(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if gaps := lost.list(t); len(gaps) != 1 || gaps[0].Cause != "position_purged" || gaps[0].From != from.Base || gaps[0].To != to ||
+			gaps[0].Time.IsZero() || gaps[0].Detail == "" {
+			t.Errorf("ledger: %+v", gaps)
+		}
 		// From the oldest log that is left it works.
 		if rows := readAll(t, open(t, db, with(mode))); len(rows) != 1 || !strings.Contains(rows[0].Text, "id=3") {
 			t.Errorf("rows %v", texts(rows))
@@ -255,15 +269,24 @@ func TestOtherServer(t *testing.T) {
 	start(t, open(t, maria), initial(t, open(t, one))).fails(t, "server_changed")
 }
 
+// TestServerIDInUse: that another reader has the same id ends Run; that the
+// network cut a connection does not, although the server may still feed it.
 func TestServerIDInUse(t *testing.T) {
-	db := testserver.MySQL(t)
-	prepare(t, db)
-	same := func(c *Config, e *cdc.Env) { c.ServerID, e.Pipeline = 4711, "same" }
-	first := start(t, open(t, db, same), initial(t, open(t, db)))
-	db.Exec(t, insert(1, 1))
-	first.awaitRows(t, 1)
-	start(t, open(t, db, same), initial(t, open(t, db)))
-	first.fails(t, "server_id_in_use")
+	testserver.Each(t, func(t *testing.T, db *testserver.DB) {
+		prepare(t, db)
+		way := testserver.NewProxy(t, db.Addr())
+		same := func(c *Config, e *cdc.Env) { c.ServerID, e.Pipeline = 4711, "same" }
+		first := start(t, open(t, db, same, hosts(way.Addr())), initial(t, open(t, db)))
+		db.Exec(t, insert(1, 1))
+		first.awaitRows(t, 1)
+		for i := range 3 {
+			way.Cut()
+			db.Exec(t, insert(2+i, 1))
+			first.awaitRows(t, 2+i)
+		}
+		start(t, open(t, db, same), initial(t, open(t, db)))
+		first.fails(t, "server_id_in_use")
+	})
 }
 
 func TestStatementFormat(t *testing.T) {
@@ -285,8 +308,29 @@ func TestEventTooLarge(t *testing.T) {
 		s := start(t, src, initial(t, src))
 		db.Exec(t, "INSERT INTO shop.orders VALUES (1, REPEAT('x', 1000000))")
 		s.awaitRows(t, 1)
-		db.Exec(t, "INSERT INTO shop.orders VALUES (2, REPEAT('x', 3000000))")
+		// Of a table that is not followed, it does not matter.
+		db.Exec(t, "CREATE TABLE shop.big (id INT PRIMARY KEY, doc LONGBLOB)", "BEGIN", "INSERT INTO shop.orders VALUES (10, 'x')",
+			"INSERT INTO shop.big VALUES (1, REPEAT('x', 3000000))", "INSERT INTO shop.orders VALUES (11, 'x')", "COMMIT")
+		s.awaitRows(t, 3)
+		db.Exec(t, "BEGIN", "INSERT INTO shop.orders VALUES (20, 'x')", "INSERT INTO shop.orders VALUES (2, REPEAT('x', 3000000))",
+			"INSERT INTO shop.orders VALUES (21, 'x')", "COMMIT")
 		s.fails(t, "event_too_large")
+
+		lost := &ledger{}
+		src = open(t, db, func(c *Config, e *cdc.Env) { c.EventBytesMax, c.OnLargeEvent, e.Gaps = 2<<20, "gap", lost })
+		for range 2 { // the second time is the same gap
+			s = start(t, src, initial(t, src))
+			rows := s.awaitRows(t, 5)
+			if !strings.Contains(rows[3].Text, "id=20 ") || !strings.Contains(rows[4].Text, "id=21 ") || rows[4].Tx != rows[3].Tx {
+				t.Errorf("%v", texts(rows))
+			}
+			s.stop()
+			gaps := lost.list(t)
+			if len(gaps) != 1 || gaps[0].Cause != "event_too_large" || gaps[0].Tx != rows[3].Tx || gaps[0].Row != 1 ||
+				gaps[0].Tables[0] != "shop.orders" || gaps[0].Bytes < 3000000 {
+				t.Errorf("ledger: %+v", gaps)
+			}
+		}
 	})
 }
 

@@ -29,7 +29,7 @@ func (s *Source) Preflight(ctx context.Context) (err error) {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			errs = append(errs, s.sqlFault(err))
+			errs = append(errs, v.sqlFault(err))
 		}
 	}
 	return errors.Join(errs...)
@@ -60,7 +60,7 @@ func (s *Source) checkLog(ctx context.Context, v *server) error {
 	}
 	var errs []error
 	refuse := func(code, hint, format string, args ...any) {
-		errs = append(errs, fault.New(fault.Environment, code, s.target.Addr, hint, format, args...))
+		errs = append(errs, fault.New(fault.Environment, code, v.Addr, hint, format, args...))
 	}
 	if vars["log_bin"] != "ON" && vars["log_bin"] != "1" {
 		refuse("binlog_off", "start the server with log_bin (and, on MariaDB, server_id)", "the server writes no binary log")
@@ -100,12 +100,12 @@ func (s *Source) checkTables(ctx context.Context, v *server) error {
 			return err
 		}
 		if want := n.DB + "." + n.Table; found != want {
-			hint := fmt.Sprintf("correct the name, or GRANT SELECT ON %s.* TO %s@'%%'", n.DB, replica.Quote(s.target.User))
+			hint := fmt.Sprintf("correct the name, or GRANT SELECT ON %s.* TO %s@'%%'", n.DB, replica.Quote(v.User))
 			if found != "" {
 				hint = "write it as the server does: " + found
 			}
 			errs = append(errs, fault.New(fault.Config, "unknown_table", fmt.Sprintf("tables[%d]", n.Index), hint,
-				"the server has no table %s that account %s may see", want, s.target.User))
+				"the server has no table %s that account %s may see", want, v.User))
 		}
 	}
 	return errors.Join(errs...)
@@ -197,7 +197,7 @@ func (s *Source) checkGrants(ctx context.Context, v *server) error {
 	}
 	if err := v.conn.Register(ctx, s.config.ServerID); err != nil {
 		if replica.Code(err) == 1045 { // what MariaDB answers here
-			return s.grantFault(err)
+			return v.grantFault(err)
 		}
 		return err
 	}

@@ -183,3 +183,55 @@ func TestDefinitionNotUnderstood(t *testing.T) {
 		t.Fatal(d)
 	}
 }
+
+// TestLabelsLost: the servers' catalogs have a question mark for a label's
+// character beyond utf8mb3. Without full metadata such a table is refused, if it
+// is older than the log.
+func TestLabelsLost(t *testing.T) {
+	eachDefault(t, func(t *testing.T, db *testserver.DB) {
+		db.Exec(t, "CREATE DATABASE shop", "SET NAMES utf8mb4",
+			"CREATE TABLE shop.orders (id INT PRIMARY KEY, mood ENUM('a','😀') CHARACTER SET utf8mb4, sure ENUM('yes','?') CHARACTER SET latin1)")
+		src := open(t, db, func(c *Config, _ *cdc.Env) { c.Start = startLatest })
+		from := initial(t, src)
+		db.Exec(t, "INSERT INTO shop.orders VALUES (1, 2, 2)")
+		s := start(t, open(t, db), from)
+		s.fails(t, "schema_incomplete")
+		db.Exec(t, "SET GLOBAL binlog_row_metadata = FULL")
+		src = open(t, db, func(c *Config, _ *cdc.Env) { c.Start = startLatest })
+		from = initial(t, src)
+		db.Exec(t, "INSERT INTO shop.orders VALUES (2, 2, 2)")
+		s = start(t, open(t, db), from)
+		if d := cmp.Diff([]string{`c shop.orders (id=2 mood="😀" sure="?")`}, texts(s.awaitRows(t, 1))); d != "" {
+			t.Fatal(d)
+		}
+		s.stop()
+	})
+}
+
+// TestHashedKeys: MariaDB keeps a hidden column for a unique key that is too long
+// for an index, and logs it. It is no column of the table to anybody who asks.
+func TestHashedKeys(t *testing.T) {
+	run := func(t *testing.T, db *testserver.DB) {
+		db.Exec(t, "CREATE DATABASE shop", "CREATE TABLE shop.orders (id INT PRIMARY KEY, a TEXT, b VARCHAR(3000) CHARACTER SET utf8mb4, n BIGINT UNSIGNED, UNIQUE (a), UNIQUE (b, id))")
+		src := open(t, db, func(c *Config, _ *cdc.Env) { c.Start = startLatest })
+		from := initial(t, src)
+		db.Exec(t, "INSERT INTO shop.orders VALUES (1, 'x', NULL, 7), (2, NULL, 'y', NULL)", "UPDATE shop.orders SET a = 'z' WHERE id = 2")
+		want := []string{`c shop.orders (id=1 a="x" b=NULL n=7)`, `c shop.orders (id=2 a=NULL b="y" n=NULL)`,
+			`u shop.orders [id=2 a=NULL b="y" n=NULL] (id=2 a="z" b="y" n=NULL)`}
+		s := start(t, open(t, db), from)
+		if d := cmp.Diff(want, texts(s.awaitRows(t, 3))); d != "" {
+			t.Fatal(d)
+		}
+		db.Exec(t, "ALTER TABLE shop.orders DROP INDEX a, ADD m BIGINT UNSIGNED", "INSERT INTO shop.orders VALUES (3, 'x', 'w', 1, NULL)",
+			"SET SESSION binlog_row_image=MINIMAL", "UPDATE shop.orders SET b = 'v' WHERE id = 3")
+		want = append(want, `c shop.orders (id=3 a="x" b="w" n=1 m=NULL)`,
+			`u shop.orders [id=3 a=absent b=absent n=absent m=absent] (id=absent a=absent b="v" n=absent m=absent)`)
+		if d := cmp.Diff(want, texts(s.awaitRows(t, 5))); d != "" {
+			t.Fatal(d)
+		}
+		s.stop()
+	}
+	for _, metadata := range []string{"FULL", "MINIMAL", "NO_LOG"} {
+		t.Run(metadata, func(t *testing.T) { run(t, testserver.MariaDB(t, testserver.Args("--binlog-row-metadata="+metadata))) })
+	}
+}

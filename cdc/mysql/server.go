@@ -15,6 +15,7 @@ import (
 
 // server is what a connection says of the server behind it.
 type server struct {
+	host
 	conn   *replica.Conn
 	flavor gtid.Flavor
 	uuid   string // MySQL's uuid, MariaDB's server id
@@ -22,19 +23,39 @@ type server struct {
 	mode   string // gtid_mode of MySQL
 }
 
-// open connects and looks who is there. Faults: server_unreachable,
-// access_denied, server_refused.
+// open connects to the first host of the list that answers, beginning with the
+// one that was used last. Faults: as dial's, of the host that was asked first.
 func (s *Source) open(ctx context.Context) (*server, error) {
-	conn, err := replica.Connect(ctx, s.target)
+	first := s.current()
+	var why error
+	for i := range s.hosts {
+		v, err := s.dial(ctx, s.hosts[(first+i)%len(s.hosts)])
+		if err == nil || ctx.Err() != nil {
+			return v, err
+		}
+		if why == nil {
+			why = err
+		}
+		if !fault.HasCode(err, "server_unreachable") {
+			break // it answers: what it says is worth more than what others do
+		}
+	}
+	return nil, why
+}
+
+// dial connects to a host and looks who is there. Faults: server_unreachable,
+// access_denied, server_refused.
+func (s *Source) dial(ctx context.Context, h host) (*server, error) {
+	conn, err := replica.Connect(ctx, h.Target)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, s.connectFault(err)
+		return nil, h.connectFault(err)
 	}
-	v := &server{conn: conn, flavor: conn.Flavor()}
+	v := &server{host: h, conn: conn, flavor: conn.Flavor()}
 	if err := v.identify(ctx, s.config.Mode); err != nil {
-		return nil, errors.Join(s.sqlFault(err), conn.Close())
+		return nil, errors.Join(h.sqlFault(err), conn.Close())
 	}
 	return v, nil
 }
@@ -51,49 +72,6 @@ func (v *server) identify(ctx context.Context, mode string) error {
 	v.uuid, v.mode = strings.ToLower(vars["server_uuid"]), vars["gtid_mode"]
 	v.gtids = mode == modeGTID || mode == modeAuto && v.mode == "ON"
 	return nil
-}
-
-// connectFault says why a connection failed.
-func (s *Source) connectFault(err error) error {
-	switch replica.Code(err) {
-	case 1044, 1045, 1698, 1251, 3159:
-		return fault.New(fault.Environment, "access_denied", s.target.Addr,
-			"check user and password in dsn, and that the account may connect from this host (CREATE USER 'cdcd'@'%' ...)", "%w", err)
-	case 0, 1040, 1053, 1129, 1158, 1159, 1160, 1161:
-		return fault.New(fault.Environment, "server_unreachable", s.target.Addr,
-			"check host and port in dsn, that the server runs, and that a firewall lets the connection through", "%w", err)
-	}
-	return fault.New(fault.Environment, "server_unreachable", s.target.Addr, "see the server's message", "%w", err)
-}
-
-// sqlFault says why a question failed.
-func (s *Source) sqlFault(err error) error {
-	var f *fault.Fault
-	switch {
-	case err == nil || errors.As(err, &f):
-		return err
-	case isDenied(err):
-		return s.grantFault(err)
-	case mendable(err):
-		return fault.New(fault.Environment, "server_unreachable", s.target.Addr, "see the server's log", "%w", err)
-	}
-	return fault.New(fault.Environment, "server_refused", s.target.Addr, "see the server's message", "%w", err)
-}
-
-// isDenied reports whether the server missed a privilege.
-func isDenied(err error) bool {
-	switch replica.Code(err) {
-	case 1142, 1143, 1227, 1044:
-		return true
-	}
-	return false
-}
-
-// grantFault names the statement that grants what is needed.
-func (s *Source) grantFault(err error) error {
-	return fault.New(fault.Environment, "missing_grant", s.target.Addr,
-		fmt.Sprintf("run on the server: GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO %s@'%%'", replica.Quote(s.target.User)),
-		"the account %s lacks a privilege: %w", s.target.User, err)
 }
 
 // head returns the position of the log's end. Fault: binlog_off.

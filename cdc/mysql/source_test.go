@@ -42,6 +42,7 @@ func open(t testing.TB, db *testserver.DB, change ...func(*Config, *cdc.Env)) *S
 	if err != nil {
 		t.Fatal(err)
 	}
+	src.behindMax = 200 * time.Millisecond
 	t.Cleanup(func() {
 		if err := src.Close(); err != nil {
 			t.Error(err)

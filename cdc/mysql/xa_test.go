@@ -1,7 +1,9 @@
 package mysql
 
 import (
+	"context"
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -102,6 +104,18 @@ func TestXA(t *testing.T) {
 		cdctest.Conform(t, func(t testing.TB) cdc.Source { return openXA(t, db, mode) })
 	}
 	modes(t, test)
+	// Definitions come from the log's statements, for what is read again too.
+	for name, db := range map[string]*testserver.DB{
+		"mysql":   testserver.MySQL(t, testserver.Args("--binlog-row-metadata=MINIMAL")),
+		"mariadb": testserver.MariaDB(t, testserver.Args("--binlog-row-metadata=NO_LOG")),
+	} {
+		t.Run(name+"/no names", func(t *testing.T) {
+			want := xaWorkload(t, db)
+			if d := cmp.Diff(want, ids(readAll(t, openXA(t, db, modeAuto)))); d != "" {
+				t.Fatal(d)
+			}
+		})
+	}
 	t.Run("mysql/compressed", func(t *testing.T) {
 		test(t, testserver.MySQL(t, testserver.Args("--binlog-transaction-compression=ON")), modeGTID)
 	})
@@ -155,20 +169,43 @@ func preparedAt(t testing.TB, src *Source, from cdc.Start) *position.Position {
 	return p
 }
 
-// TestXABefore: reading begins between XA PREPARE and XA COMMIT.
+// TestXABefore: reading begins between XA PREPARE and XA COMMIT. What was
+// prepared is found in the log, as far as it goes back.
 func TestXABefore(t *testing.T) {
-	modes(t, func(t *testing.T, db *testserver.DB, mode string) {
+	test := func(t *testing.T, db *testserver.DB, mode string) {
 		prepareXA(t, db)
-		db.Exec(t, xa("'a'", insert(1, 1))...)
+		db.Exec(t, insert(500, 1))
+		db.Exec(t, xa("'a'", insert(1, 3))...)
+		db.Exec(t, "FLUSH BINARY LOGS", insert(600, 1))
+		db.Exec(t, xa("'b'", insert(10_000, 700))...)
+		db.Exec(t, xa("'old'", insert(2000, 1))...)
 		src := openXA(t, db, mode, func(c *Config, _ *cdc.Env) { c.Start = startLatest })
 		s := start(t, src, initial(t, src))
-		decide(t, db, insert(2, 1), "XA COMMIT 'a'")
+		decide(t, db, insert(700, 1), "XA COMMIT 'a'", "XA COMMIT 'b'", insert(800, 1))
+		got := ids(s.awaitRows(t, 705))
+		if got[0] != 700 || got[1] != 1 || got[4] != 10_000 || got[703] != 10_699 || got[704] != 800 {
+			t.Errorf("%v", got)
+		}
+		for range searchFilesMax {
+			db.Exec(t, "FLUSH BINARY LOGS")
+		}
+		src = openXA(t, db, mode, func(c *Config, _ *cdc.Env) { c.Start = startLatest })
+		s.stop()
+		s = start(t, src, initial(t, src))
+		decide(t, db, insert(900, 1), "XA COMMIT 'old'")
 		s.fails(t, "xa_prepared_before")
 		if batches, _ := s.snapshot(); len(cdctest.Rows(batches)) != 1 {
 			t.Error("what was whole before was not delivered")
 		}
+	}
+	modes(t, test)
+	t.Run("mysql/compressed", func(t *testing.T) {
+		test(t, testserver.MySQL(t, testserver.Args("--binlog-transaction-compression=ON")), modeGTID)
 	})
 }
+
+// searchFilesMax is how far back assemble looks for an XA PREPARE.
+const searchFilesMax = 4
 
 // TestXAElsewhere: a server that did not write the log which was read has the
 // transaction by its GTID alone.
@@ -217,5 +254,48 @@ func TestXAPurged(t *testing.T) {
 		decide(t, db, "XA COMMIT 'a'")
 		s := start(t, openXA(t, db, mode), cdc.Start{Base: p.Encode()})
 		s.fails(t, "xa_prepare_lost")
+	})
+}
+
+// TestXAMemory: a prepared transaction of 60 MB takes no more memory than what
+// may be held, neither while it waits nor while it is handed out.
+func TestXAMemory(t *testing.T) {
+	testserver.Each(t, func(t *testing.T, db *testserver.DB) {
+		const rows, bound = 60_000, 40 << 20
+		prepareXA(t, db)
+		depth := "SET SESSION cte_max_recursion_depth=1000000"
+		if db.Flavor == testserver.FlavorMariaDB {
+			depth = "SET SESSION max_recursive_iterations=1000000"
+		}
+		db.Exec(t, append([]string{depth}, xa("'a'", fmt.Sprintf("INSERT INTO shop.orders WITH RECURSIVE s (n) AS "+
+			"(SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < %d) SELECT n, 1, REPEAT('x', 1000) FROM s", rows))...)...)
+		decide(t, db, "XA COMMIT 'a'")
+		src := open(t, db)
+		got, most := 0, uint64(0)
+		var before, now runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		err := src.Run(t.Context(), initial(t, src), func(_ context.Context, b *cdc.Batch) error {
+			defer b.Release()
+			for i := range b.Rows() {
+				got++
+				if id := b.Row(i).After().Int(0); id != int64(got) {
+					return fmt.Errorf("row %d is %d", got, id)
+				}
+			}
+			runtime.ReadMemStats(&now)
+			if most = max(most, now.HeapInuse); got == rows {
+				return errDone
+			}
+			return nil
+		})
+		if err != errDone {
+			t.Fatal(got, err)
+		}
+		if more := int64(most) - int64(before.HeapInuse); more > bound {
+			t.Errorf("%d bytes of memory", more)
+		} else {
+			t.Logf("%d KiB of memory", more>>10)
+		}
 	})
 }

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -74,6 +75,42 @@ func (t *Table) Key(nullable func(column int) bool) []int {
 		}
 	}
 	return nil
+}
+
+// indexBytesMin is the smallest of the limits, by engine and row format, of how
+// many bytes an index takes.
+const indexBytesMin = 767
+
+// Hashes returns for how many unique keys MariaDB keeps a hidden column with a
+// hash of the values, DB_ROW_HASH_n: those over a whole TEXT or BLOB, at least,
+// and at most also those that are too long for some index.
+func (t *Table) Hashes() (least, most int) {
+	for _, k := range t.Keys {
+		if k.Primary || !k.Unique {
+			continue
+		}
+		large, bytes := false, 0
+		for _, p := range k.Parts {
+			i := t.Index(p.Column)
+			if i < 0 {
+				continue
+			}
+			base, n := strings.ToLower(t.Columns[i].Native), 0
+			if at := strings.IndexByte(base, '('); at >= 0 {
+				_, _ = fmt.Sscanf(base[at:], "(%d)", &n) // 0 for what has no length
+				base = base[:at]
+			}
+			large = large || !p.Prefix && (strings.HasSuffix(base, "text") || strings.HasSuffix(base, "blob"))
+			bytes += n * max(widest(t.Columns[i].Charset), 1)
+		}
+		if large {
+			least++
+		}
+		if large || bytes > indexBytesMin {
+			most++
+		}
+	}
+	return least, most
 }
 
 // rank orders keys as both servers keep them (sort_keys in sql_table.cc): the

@@ -12,21 +12,46 @@ import (
 
 	"github.com/cdcd-io/cdcd/internal/fault"
 	"github.com/cdcd-io/cdcd/runtime/config"
+	"github.com/cdcd-io/cdcd/runtime/wasm"
 	"github.com/cdcd-io/cdcd/sdk"
 )
 
-// checkStep looks into a step's module without compiling or running it, and
-// checks `with` by the schema in its manifest.
+// checkStep vets a step's module without compiling or running it, checks that the
+// step allows what it imports, and checks `with` by the schema in its manifest.
 func checkStep(s config.Step) []*fault.Fault {
 	module, err := readModule(s.Wasm)
 	if err != nil {
 		return []*fault.Fault{at("wasm", fault.Of(err))}
 	}
-	c, err := inspect(s.Wasm.Ref, module)
+	x, err := wasm.Inspect(module)
 	if err != nil {
 		return []*fault.Fault{at("wasm", fault.Of(err))}
 	}
-	return checkWith(c.Manifest, s.With)
+	return append(checkGrants(x, s.Allow), checkWith(x.Manifest, s.With)...)
+}
+
+// checkGrants finds the capabilities that a module imports and its manifest does
+// not list, and those that the manifest lists and the step does not grant. One
+// that is listed and never imported would load without it; that the author lists
+// it is reason enough to ask.
+func checkGrants(x *wasm.Inspection, allow []string) []*fault.Fault {
+	var found []*fault.Fault
+	seen := map[string]bool{}
+	for _, im := range x.Imports {
+		if im.Grant != "" && !im.Declared && !seen[im.Grant] {
+			found = append(found, fault.New(fault.Config, "capability_not_declared", "wasm", "list the capability in the connector's manifest.json and stamp it anew",
+				"the connector %s imports the capability %q, which its manifest does not list", x.Name, im.Grant))
+		}
+		seen[im.Grant] = true
+	}
+	for _, c := range x.Manifest.Capabilities {
+		if !slices.Contains(allow, c) {
+			found = append(found, fault.New(fault.Config, "capability_not_granted", "allow",
+				"add the capability to the step: allow: ["+strings.Join(x.Manifest.Capabilities, ", ")+"]",
+				"the connector %s needs the capability %q, which the step does not grant", x.Name, c))
+		}
+	}
+	return found
 }
 
 func at(path string, f *fault.Fault) *fault.Fault {

@@ -7,8 +7,26 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/cdcd-io/cdcd/runtime/wasm"
 	"github.com/cdcd-io/cdcd/sdk"
 )
+
+func TestCheckGrants(t *testing.T) {
+	m := &wasm.Inspection{Manifest: sdk.Manifest{Name: "number", Capabilities: []string{"kv", "log"}}}
+	if got := checkGrants(m, []string{"log", "kv", "clock"}); len(got) != 0 {
+		t.Errorf("%v", got)
+	}
+	got := checkGrants(m, []string{"log"})
+	if len(got) != 1 || got[0].Code != "capability_not_granted" || got[0].Path != "allow" ||
+		!strings.Contains(got[0].Err.Error(), `"kv"`) || !strings.Contains(got[0].Hint, "allow: [kv, log]") {
+		t.Errorf("%v", got)
+	}
+	m.Imports = []wasm.ModuleImport{{Grant: "kv", Declared: true}, {Grant: "clock"}, {Grant: "clock"}}
+	got = checkGrants(m, []string{"kv", "log", "clock"})
+	if len(got) != 1 || got[0].Code != "capability_not_declared" {
+		t.Errorf("an import that the manifest does not list: %v", got)
+	}
+}
 
 func TestCheckWith(t *testing.T) {
 	var schema any

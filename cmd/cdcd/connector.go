@@ -10,13 +10,14 @@ import (
 	catalog "github.com/cdcd-io/cdcd/connectors-wasm"
 	"github.com/cdcd-io/cdcd/internal/fault"
 	"github.com/cdcd-io/cdcd/runtime/config"
+	"github.com/cdcd-io/cdcd/runtime/wasm"
 	"github.com/cdcd-io/cdcd/sdk"
 	"github.com/cdcd-io/cdcd/sdk/manifest"
 )
 
 type connectorCmd struct {
 	List    connectorListCmd    `cmd:"" help:"List the shipped connectors."`
-	Inspect connectorInspectCmd `cmd:"" help:"Print what a module says of itself, without running it."`
+	Inspect connectorInspectCmd `cmd:"" help:"Print what a module is, asks for and costs, without compiling or running it."`
 }
 
 type connectorListCmd struct{}
@@ -56,7 +57,7 @@ type connectorInspectCmd struct {
 	Module string `arg:"" help:"A shipped connector's name, or a .wasm file."`
 }
 
-// Run prints a module's manifest.
+// Run prints what a module is, asks for and costs.
 func (c *connectorInspectCmd) Run(out *console) error {
 	m, err := config.ParseModule(c.Module, ".")
 	if err != nil {
@@ -66,17 +67,15 @@ func (c *connectorInspectCmd) Run(out *console) error {
 	if err != nil {
 		return err
 	}
-	x, err := inspect(c.Module, module)
+	x, err := wasm.Inspect(module)
 	if err != nil {
-		return err
+		return at(c.Module, fault.Of(err))
 	}
 	if out.json {
 		out.object(x)
-		return nil
+	} else {
+		printInspection(out, x)
 	}
-	out.line("name          %s\nversion       %s\nkind          %s\nabi           %d\nsummary       %s", x.Name, x.Version, x.Kind, x.ABI, x.Summary)
-	out.line("capabilities  %s\ncolumns       %s", orWord(x.Capabilities, "none"), orWord(x.Columns, "any"))
-	out.line("size          %d bytes\nsha256        %s", x.Bytes, x.Digest)
 	return nil
 }
 

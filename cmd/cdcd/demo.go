@@ -19,6 +19,7 @@ import (
 	"github.com/cdcd-io/cdcd/runtime"
 	"github.com/cdcd-io/cdcd/runtime/config"
 	"github.com/cdcd-io/cdcd/runtime/telemetry"
+	"github.com/cdcd-io/cdcd/runtime/wasm"
 )
 
 type demoCmd struct {
@@ -175,6 +176,7 @@ type demoResult struct {
 	LagMS         float64            `json:"lag_ms_p50"` // from reading to the broker's confirmation, of the slower pipeline
 	GuestPeak     int64              `json:"guest_memory_bytes_peak"`
 	GuestAfter    int64              `json:"guest_memory_bytes_after_unload"`
+	Code          wasm.Unloaded      `json:"code"`
 	Pipelines     []telemetry.Status `json:"pipelines"`
 }
 
@@ -206,7 +208,7 @@ func (v *demoView) run(sig *signals, d *runtime.Daemon) error {
 	r.Pipelines = d.Status()
 	t := sum(r.Pipelines)
 	r.In, r.Out, r.Dropped, r.GuestAfter = t.in, t.out, t.dropped, t.guest
-	r.LagMS = milliseconds(t.lag)
+	r.LagMS, r.Code = milliseconds(t.lag), d.Unloaded()
 	if err = errors.Join(err, r.check()); err != nil {
 		return err
 	}

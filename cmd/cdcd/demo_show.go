@@ -167,6 +167,7 @@ func (v *demoView) end(r *demoResult, s *sample) {
 			v.out.line("  %-20s %s", p.Pipeline+"/"+w.Step, receipt(w))
 		}
 	}
+	v.out.line("  %-20s %s", "machine code", r.Code)
 	v.out.line("\nNext:\n  cdcd demo --keep ./shop       keep configuration, recordings and streams\n" +
 		"  cdcd run ./shop/cdcd.yaml     the same by hand; examples/ has live servers\n" +
 		"  cdcd connector inspect mask   what a connector says of itself")

@@ -78,6 +78,9 @@ func TestDemo(t *testing.T) {
 	if r.GuestPeak == 0 || r.GuestAfter != 0 {
 		t.Errorf("connector memory: peak %d, after unload %d; want some, then none", r.GuestPeak, r.GuestAfter)
 	}
+	if r.Code.Measured && (r.Code.CodeBytesUnmapped == 0 || r.Code.CodeBytesLeft != 0) {
+		t.Errorf("machine code: %v", r.Code)
+	}
 	if r.FirstRecordMS <= 0 || r.ElapsedMS < r.FirstRecordMS {
 		t.Errorf("first record after %v ms of %v", r.FirstRecordMS, r.ElapsedMS)
 	}

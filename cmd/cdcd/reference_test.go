@@ -85,7 +85,8 @@ const stepTable = `
 | ` + "`name`" + ` | the module's name | unique in the pipeline; state and metrics belong to pipeline/name |
 | ` + "`only`" + ` | all | tables that the step sees: db.table, * matches any characters |
 | ` + "`with`" + ` | | the connector's own configuration, checked by the schema in its manifest |
-| ` + "`allow`" + ` | none | capabilities that the step grants its module, such as log |
+| ` + "`allow`" + ` | none | capabilities that the step grants its module: clock, kv, log, metrics, random, secret |
+| ` + "`secrets`" + ` | none | what the module may ask for by name, with allow: [secret]: ` + "`{name: \"${env:NAME}\"}`" + ` |
 | ` + "`limits`" + ` | the host's | what one instance may use |
 | ` + "`on_error`" + ` | halt | what becomes of a row that the step can't process: halt, dead_letter or skip |
 `

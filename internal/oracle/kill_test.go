@@ -93,7 +93,7 @@ func TestKill(t *testing.T) {
 
 // torture loads the database, kills, and judges.
 func torture(t *testing.T, r *rig, kills int, seed uint64, servers bool, masked map[string]func(string) string) Report {
-	w := NewWorkload(r.db, Options{Seed: seed, LargeEvery: 300})
+	w := NewWorkload(r.db, Options{Seed: seed, LargeEvery: 300, XAEvery: 8})
 	if err := w.Create(); err != nil {
 		t.Fatal(err)
 	}

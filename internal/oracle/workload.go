@@ -20,6 +20,7 @@ type Options struct {
 	Interval   time.Duration // 20 ms: from one transaction of a writer to its next
 	LargeRows  int           // 5,000: rows of a large transaction
 	LargeEvery int           // 400: one transaction in so many is large; negative for none
+	XAEvery    int           // one transaction in so many is one of two phases; 0 for none
 }
 
 func (o Options) withDefaults() Options {
@@ -157,6 +158,7 @@ func (w *Workload) write(ctx context.Context, id uint64) error {
 
 // Errors of the server that a writer expects.
 const (
+	codeUnknownXID  = 1397
 	codeShutdown    = 1053
 	codeLockTimeout = 1205
 	codeDeadlock    = 1213

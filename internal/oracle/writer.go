@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cdcd-io/cdcd/internal/testserver"
 )
@@ -33,6 +34,7 @@ type writer struct {
 	keys    map[cell]state // as committed
 	pending map[cell]state // as changed in the open transaction
 	rows    int            // followed rows in the open transaction
+	xa      bool           // it is one of two phases
 }
 
 func (wr *writer) disconnect() {
@@ -54,6 +56,10 @@ func (wr *writer) connect() error {
 	}
 	wr.keys = map[cell]state{}
 	if _, err := session.Exec("SET time_zone = '+00:00'"); err != nil {
+		return err
+	}
+	// What was prepared when the server died waits for a decision.
+	if err := wr.exec("XA COMMIT 'w%d'", wr.id); err != nil && testserver.ErrorCode(err) != codeUnknownXID {
 		return err
 	}
 	mine := fmt.Sprintf("WHERE n %% %d = %d", wr.w.opt.Writers, wr.id)
@@ -109,9 +115,10 @@ func (wr *writer) step() error {
 }
 
 // transaction runs changes between BEGIN and COMMIT, or in one case in twelve,
-// ROLLBACK.
+// ROLLBACK; now and then as an XA transaction, which waits between its phases.
 func (wr *writer) transaction(changes func() error) error {
-	if err := wr.exec("BEGIN"); err != nil {
+	wr.xa = wr.w.opt.XAEvery > 0 && oneIn(wr.rand, wr.w.opt.XAEvery)
+	if err := wr.exec("%s", wr.words("BEGIN", "XA START")); err != nil {
 		return err
 	}
 	if err := changes(); err != nil {
@@ -125,7 +132,10 @@ func (wr *writer) transaction(changes func() error) error {
 	if err := wr.exec("UPDATE %s.%s SET v = v + 1, n_rows = %d WHERE n = %d", DB, writerTable, wr.rows, wr.id); err != nil {
 		return err
 	}
-	if err := wr.exec("COMMIT"); err != nil {
+	if err := wr.prepare(); err != nil {
+		return err
+	}
+	if err := wr.exec("%s", wr.words("COMMIT", "XA COMMIT")); err != nil {
 		return err
 	}
 	wr.w.transactions.Add(1)
@@ -138,7 +148,33 @@ func (wr *writer) transaction(changes func() error) error {
 // abandon undoes the open transaction.
 func (wr *writer) abandon() error {
 	wr.forget()
-	return wr.exec("ROLLBACK")
+	if wr.xa {
+		_ = wr.exec("%s", wr.words("", "XA END")) // refused where it has ended already
+	}
+	return wr.exec("%s", wr.words("ROLLBACK", "XA ROLLBACK"))
+}
+
+// words returns the statement of a plain transaction, or that of one of two
+// phases.
+func (wr *writer) words(plain, xa string) string {
+	if !wr.xa {
+		return plain
+	}
+	return fmt.Sprintf("%s 'w%d'", xa, wr.id)
+}
+
+// prepare ends the first phase, and lets others go on before the second.
+func (wr *writer) prepare() error {
+	if !wr.xa {
+		return nil
+	}
+	for _, word := range []string{"XA END", "XA PREPARE"} {
+		if err := wr.exec("%s", wr.words("", word)); err != nil {
+			return err
+		}
+	}
+	time.Sleep(time.Duration(wr.rand.IntN(50)) * time.Millisecond)
+	return nil
 }
 
 func (wr *writer) forget() {

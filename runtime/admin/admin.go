@@ -32,6 +32,7 @@ const (
 // Options say what is served.
 type Options struct {
 	Status   func() []telemetry.Status
+	Guests   func() telemetry.Guests // what connectors hold; nil for not served
 	Registry *prometheus.Registry
 	Log      *slog.Logger
 }
@@ -89,6 +90,9 @@ func Handler(o Options, token string) http.Handler {
 	mux.HandleFunc("GET /v1/pipelines", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusOK, map[string]any{"pipelines": o.Status()})
 	})
+	if o.Guests != nil {
+		mux.HandleFunc("GET /v1/guests", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, o.Guests()) })
+	}
 	mux.HandleFunc("GET /v1/pipelines/{name}", func(w http.ResponseWriter, r *http.Request) {
 		for _, s := range o.Status() {
 			if s.Pipeline == r.PathValue("name") {

@@ -26,6 +26,7 @@ func options(status ...telemetry.Status) admin.Options {
 	f := func() []telemetry.Status { return status }
 	return admin.Options{
 		Status: f, Log: slog.New(slog.DiscardHandler),
+		Guests:   func() telemetry.Guests { return telemetry.Guests{Modules: 3} },
 		Registry: telemetry.Registry("v1", telemetry.States{"streaming"}, f, time.Now),
 	}
 }
@@ -46,6 +47,7 @@ func TestRoutes(t *testing.T) {
 		{"metrics", "GET", "/metrics", "", "", []telemetry.Status{good}, 200, `cdcd_pipeline_state{pipeline="shop",state="streaming"} 1`},
 		{"pipelines", "GET", "/v1/pipelines", "", "", []telemetry.Status{good}, 200, `"pipeline": "shop"`},
 		{"pipeline", "GET", "/v1/pipelines/old", "", "", []telemetry.Status{good, bad}, 200, `"state": "halted"`},
+		{"guests", "GET", "/v1/guests", "", "", nil, 200, `"modules": 3`},
 		{"no pipeline", "GET", "/v1/pipelines/x", "", "", nil, 404, `"code": "no_such_pipeline"`},
 		{"no route", "GET", "/v2", "", "", nil, 404, `"hint": `},
 		{"no token", "GET", "/v1/pipelines", "s", "", nil, 401, `"code": "unauthorized"`},

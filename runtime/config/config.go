@@ -46,15 +46,25 @@ type Step struct {
 	// Allow holds the capabilities that the step grants its module, such as
 	// "log". What is not granted is not linked.
 	Allow []string
+	// Secrets are what the module may ask for by name, with the capability
+	// "secret". They are no part of With, which is logged and compared.
+	Secrets map[string]unit.Secret
 	// Limits are of one instance; zero fields leave the host's default.
 	Limits  Limits
 	OnError OnError
 }
 
+// Capabilities are what a step may grant.
+var Capabilities = []string{"clock", "kv", "log", "metrics", "random", "secret"}
+
+// SecretNameMax bounds the name of a step's secret, in bytes.
+const SecretNameMax = 64
+
 // Limits bound what a step may use. A zero field means the host's default.
 type Limits struct {
 	Memory unit.Bytes    `yaml:"memory" doc:"linear memory of one instance"`
 	Fuel   unit.Count    `yaml:"fuel" doc:"fuel of one batch; a batch that uses it up is stopped"`
+	KV     unit.Bytes    `yaml:"kv" doc:"what the connector may keep, keys and values; 1GiB by default"`
 	Time   unit.Duration `yaml:"time" doc:"wall time of one batch; exceeding it is retried on a fresh instance, then halts"`
 }
 

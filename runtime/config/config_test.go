@@ -119,8 +119,9 @@ func TestLoad(t *testing.T) {
 				Steps: []config.Step{{
 					Wasm: config.Module{Ref: "mask", Name: "mask"}, Name: "mask-email", Only: []string{"shop.orders"},
 					With:    json.RawMessage(`{"columns":["email"],"how":"sha256","n":1.50,"on":true,"nothing":null,"salt":"3"}`),
-					Allow:   []string{"log"},
-					Limits:  config.Limits{Memory: 64 << 20, Fuel: 50e6, Time: unit.Duration(50 * time.Millisecond)},
+					Allow:   []string{"log", "secret"},
+					Secrets: map[string]unit.Secret{"salt": unit.NewSecret("3")},
+					Limits:  config.Limits{Memory: 64 << 20, KV: 10 << 20, Fuel: 50e6, Time: unit.Duration(50 * time.Millisecond)},
 					OnError: config.OnErrorDeadLetter,
 				}, {
 					Wasm: config.Module{Ref: "./own.wasm", Name: "own", File: "testdata/own.wasm"}, Name: "own",

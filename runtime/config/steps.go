@@ -14,7 +14,11 @@ import (
 	"strings"
 
 	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/internal/unit"
 )
+
+// secrets are a step's secrets by name.
+type secrets map[string]unit.Secret
 
 // stepKeys is one entry under `steps:`.
 type stepKeys struct {
@@ -22,7 +26,8 @@ type stepKeys struct {
 	Name    string          `yaml:"name" doc:"unique in the pipeline; state and metrics belong to pipeline/name"`
 	Only    []string        `yaml:"only" doc:"tables that the step sees: db.table, * matches any characters"`
 	With    json.RawMessage `yaml:"with" doc:"the connector's own configuration"`
-	Allow   []string        `yaml:"allow" doc:"capabilities that the step grants its module, such as log; the default is none"`
+	Allow   []string        `yaml:"allow" doc:"capabilities that the step grants its module: clock, kv, log, metrics, random, secret; the default is none"`
+	Secrets secrets         `yaml:"secrets" doc:"what the module may ask for by name, with allow: [secret]: name: ${env:NAME}"`
 	Limits  Limits          `yaml:"limits" doc:"what one instance may use"`
 	OnError OnError         `yaml:"on_error" doc:"what becomes of a row that the step can't process: halt, dead_letter or skip"`
 }
@@ -62,7 +67,7 @@ func (l *loader) steps(e entry) []Step {
 }
 
 func (l *loader) step(n *node, k stepKeys) (Step, bool) {
-	s := Step{Name: k.Name, Only: k.Only, With: k.With, Allow: k.Allow, Limits: k.Limits, OnError: k.OnError}
+	s := Step{Name: k.Name, Only: k.Only, With: k.With, Allow: k.Allow, Secrets: k.Secrets, Limits: k.Limits, OnError: k.OnError}
 	l.oneOf(n.child("on_error"), string(k.OnError), string(OnErrorHalt), string(OnErrorDeadLetter), string(OnErrorSkip))
 	if at := n.child("name"); at != nil && at.isScalar() {
 		l.name(at.line, at.col, "step", k.Name)
@@ -72,6 +77,7 @@ func (l *loader) step(n *node, k stepKeys) (Step, bool) {
 			l.add(at.line, at.col, CodeBadValue, `write db.table; * matches any characters: "shop.item_*"`, "%q is not a table", pattern)
 		}
 	}
+	l.grants(n, k)
 	if at := n.child("with"); at != nil && at.kind != mapNode && at.kind != nullNode {
 		l.wrongType(at, mapNode)
 	}
@@ -93,6 +99,27 @@ func (l *loader) step(n *node, k stepKeys) (Step, bool) {
 		}
 	}
 	return s, true
+}
+
+// grants checks the capabilities that a step grants.
+func (l *loader) grants(n *node, k stepKeys) {
+	for i, grant := range k.Allow {
+		if at := n.child("allow").items[i]; at.isScalar() && !l.unknown[at] && !slices.Contains(Capabilities, grant) {
+			l.add(at.line, at.col, CodeBadValue, didYouMean(grant, slices.Clone(Capabilities)), "there is no capability %q", grant)
+		}
+	}
+	at := n.child("secrets")
+	if at == nil || at.kind != mapNode || l.unknown[at] {
+		return
+	}
+	for _, e := range at.entries {
+		if len(e.key) > SecretNameMax {
+			l.add(e.line, e.col, CodeBadValue, "give it a shorter name", "the name of a secret has at most %d bytes", SecretNameMax)
+		}
+	}
+	if len(k.Secrets) > 0 && !slices.Contains(k.Allow, "secret") {
+		l.add(at.line, at.col, CodeBadValue, "add allow: [secret] to the step, or remove the secrets", "the step has secrets and does not grant its module to read them")
+	}
 }
 
 // module resolves a reference without compiling or running anything.

@@ -61,6 +61,9 @@ type attempt struct {
 	named   sdk.Position // the last position that a message carried to the sink
 	unnamed int64        // bytes of log since then
 	seq     uint64
+	data    uint64   // data messages that the sink has when it has all that was given to it
+	open    bool     // the last batch that changed connectors' values ended inside a transaction
+	written []origin // what connectors changed in the batch in hand
 
 	// The committer's, good after all goroutines have ended.
 	done          state.Checkpoint
@@ -111,12 +114,16 @@ func (a *attempt) claim(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	hint := sink.Hint{Token: last.Token, Position: last.Position, Exact: last.Exact}
+	hint := sink.Hint{Token: last.Token, Position: last.Position, Exact: last.Exact, Messages: last.Messages,
+		Claiming: p.spec.State.Claiming}
 	anchor, err := p.spec.Sink.Claim(ctx, hint, p.spec.Source.Initial)
 	if err != nil {
 		return false, err
 	}
 	if err := a.checkConfig(anchor); err != nil {
+		return false, err
+	}
+	if err := a.rollBack(anchor, last, known); err != nil {
 		return false, err
 	}
 	if err := a.learn(ctx, last.Token); err != nil {
@@ -127,11 +134,13 @@ func (a *attempt) claim(ctx context.Context) (done bool, err error) {
 			return false, err
 		}
 	}
-	a.start = cdc.Start{Base: anchor.Base, Tx: anchor.At.Tx}
+	a.start = cdc.Start{Base: anchor.Base, Tx: anchor.At.Tx, Rows: anchor.At.Row}
 	a.render = newRenderer(&p.spec, anchor)
 	a.end, a.named = anchor.Base, anchor.Base
 	a.done = last
 	a.done.Position = anchor.Base
+	a.done.Messages = a.data
+	a.done.Changes, a.open = p.spec.State.Changed()
 	if known && !p.loaded {
 		p.count.rowsIn.Add(last.RowsIn)
 		p.count.rowsOut.Add(last.RowsOut)

@@ -126,6 +126,19 @@ func (s *modelSink) Claim(ctx context.Context, hint sink.Hint, initial func(cont
 			a.Base, a.At, a.Complete = hint.Position, sink.Place{}, false
 		}
 	}
+	for _, m := range s.b.messages {
+		if m.Kind == sink.KindData {
+			a.Messages++
+		}
+	}
+	if n := len(s.b.messages); n > 0 {
+		a.Writer = s.b.messages[n-1].Epoch
+	}
+	if hint.Claiming != nil {
+		if err := hint.Claiming(s.b.epoch + 1); err != nil {
+			return a, err
+		}
+	}
 	s.b.epoch++
 	s.epoch, a.Epoch = s.b.epoch, s.b.epoch
 	m := stored{Kind: sink.KindMarker, Base: a.Base, Place: a.At, TxLast: a.Complete, Epoch: s.epoch, Fingerprint: s.fingerprint}

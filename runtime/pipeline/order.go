@@ -56,6 +56,7 @@ type flight struct {
 	bytes      int
 
 	rowsIn, rowsOut, dropped, dead uint64
+	data, changes                  uint64 // the attempt's, behind the batch
 }
 
 // release gives memory and budget back, once.
@@ -74,6 +75,8 @@ func (a *attempt) send(ctx context.Context, f *flight, changes *state.Changes) e
 	if err := p.spec.State.Persist(changes); err != nil { // (1)
 		return err
 	}
+	f.data = a.data
+	f.changes, a.open = p.spec.State.Changed()
 	p.reached(gapPersisted)
 	if f.group != nil {
 		if err := p.spec.Sink.Publish(ctx, f.group); err != nil { // (2)
@@ -94,6 +97,7 @@ func (a *attempt) settle(f *flight) {
 	c.RowsOut += f.rowsOut
 	c.Dropped += f.dropped
 	c.Dead += f.dead
+	c.Messages, c.Changes = f.data, f.changes
 	if f.group != nil {
 		c.Token = f.token
 		c.Number++

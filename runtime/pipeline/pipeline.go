@@ -24,6 +24,7 @@ const (
 	CodeConfigChanged = "config_changed_mid_transaction"
 	CodeSourceStopped = "source_stopped"
 	CodeSinkBroken    = "sink_broken"
+	CodeStateMissing  = "kv_missing"
 
 	CodeHistoryUnreadable = "history_unreadable"
 )
@@ -60,6 +61,9 @@ type Spec struct {
 	Subject    *subject.Template
 	// Steps opens the steps anew for each attempt; nil for none.
 	Steps func(ctx context.Context) ([]Step, error)
+	// Stateful says that steps keep values in the state, which must then be that
+	// of what the sink has.
+	Stateful bool
 	// Config identifies table filter, step configuration and modules.
 	Config state.Steps
 	State  *state.Pipeline

@@ -60,6 +60,7 @@ func (a *attempt) batch(ctx context.Context, b *cdc.Batch) (published bool, err 
 		err = a.send(ctx, f, &a.changes)
 	}
 	a.changes.Reset()
+	a.written = a.written[:0]
 	if err != nil {
 		f.release()
 		return false, err
@@ -95,6 +96,9 @@ func (a *attempt) fill(ctx context.Context, b *cdc.Batch, f *flight) error {
 // renderInto makes the messages of what the steps made of a batch.
 func (a *attempt) renderInto(f *flight, b *cdc.Batch, out *sdk.Batch) (err error) {
 	f.group, err = a.render.group(b, out)
+	if err == nil {
+		a.stage(b, out, f)
+	}
 	if f.group != nil {
 		f.messages, f.bytes = len(f.group.Messages), f.group.Bytes
 	}
@@ -174,6 +178,7 @@ func (a *attempt) runSteps(ctx context.Context, b *cdc.Batch, f *flight) (*sdk.B
 				return nil, err
 			}
 		}
+		a.collect(s, rows, out.Writes)
 		f.dropped += uint64(out.Dropped)
 		rows = out.Batch
 	}

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,8 +52,10 @@ type Status struct {
 	GuestBytes  int64 // linear memory of the steps
 	BudgetBytes int64 // held by batches in flight
 	DeadLetters int   // kept
-	Receipts    []Receipt
-	Source      cdc.Status
+	// Gaps are what the source could not deliver, over all runs, oldest first.
+	Gaps     []cdc.Gap
+	Receipts []Receipt
+	Source   cdc.Status
 }
 
 // counters are written by one goroutine each and read by any.
@@ -106,6 +109,7 @@ func (p *Pipeline) Status() Status {
 		RowsDead: p.count.dead.Load(), RowsSkipped: p.count.skipped.Load(), Messages: p.count.messages.Load(),
 		Bytes: p.count.bytes.Load(), Batches: p.count.batches.Load(), Restarts: p.count.restarts.Load(),
 		DeadLetters: p.spec.State.DeadLetters(), Source: p.spec.Source.Status()}
+	s.Gaps = p.gapsKept()
 	if p.spec.Share != nil {
 		s.BudgetBytes = p.spec.Share.Used()
 	}
@@ -125,4 +129,17 @@ func (p *Pipeline) Status() Status {
 		s.GuestBytes += st.Memory()
 	}
 	return s
+}
+
+// gapsKept reads the ledger. A record that can't be read is shown as it is.
+func (p *Pipeline) gapsKept() (all []cdc.Gap) {
+	for _, record := range p.spec.State.Gaps().List() {
+		g, err := cdc.DecodeGap(record)
+		if err != nil {
+			g = cdc.Gap{Cause: "unreadable", Detail: string(record)}
+		}
+		all = append(all, g)
+	}
+	slices.SortStableFunc(all, func(a, b cdc.Gap) int { return a.Time.Compare(b.Time) })
+	return all
 }

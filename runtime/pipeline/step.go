@@ -33,6 +33,15 @@ type Output struct {
 	Failed []Failure
 	// Dropped is how many input rows the step left out.
 	Dropped int
+	// Writes are what the step's connector changed in its values, in order.
+	Writes []Write
+}
+
+// Write is a change that a connector made to its values for an input row.
+type Write struct {
+	Row        int // index in the input
+	Key, Value []byte
+	Gone       bool // deleted
 }
 
 // Failure is an input row that a step refused.

@@ -48,6 +48,12 @@ type Hint struct {
 	// message then says where. An empty group ends where the group before it
 	// did, and the first of a run where the claim's Anchor stood.
 	Exact bool
+	// Messages is how many data messages the sink had then.
+	Messages uint64
+	// Claiming, when set, is told the number of the claim before the sink records
+	// it, so that a writer knows its own messages whenever it dies. Its error
+	// ends Claim.
+	Claiming func(epoch uint64) error
 }
 
 // Anchor is what the sink says was delivered last: the truth about where to
@@ -59,14 +65,18 @@ type Anchor struct {
 	Complete bool
 	// Found is false for a sink that had nothing before this claim.
 	Found bool
-	// Epoch is this claim's number.
-	Epoch uint64
+	// Epoch is this claim's number, and Writer that of the claim that the last
+	// message is of; 0 where the sink keeps none.
+	Epoch, Writer uint64
 	// Fingerprint is Env.Fingerprint as it was when the last message was
 	// written; empty where the sink keeps none.
 	Fingerprint string
 	// Lost is how many messages behind the anchor the hint knows to have been
 	// confirmed: the sink lost its tail, and they are to be sent again.
 	Lost uint64
+	// Messages is how many data messages the sink has up to the anchor. A sink
+	// that resumes where the hint says gives the hint's number.
+	Messages uint64
 }
 
 // Place is a message's place in the source's log: the transaction, the row's

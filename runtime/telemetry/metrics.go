@@ -21,7 +21,7 @@ func Registry(version string, states States, status func() []Status, now func() 
 	})
 	build.Set(1)
 	r.MustRegister(build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		newCollector(states, status, now))
+		newCollector(states, status, now), connectors{status})
 	return r
 }
 
@@ -63,6 +63,13 @@ func newCollector(states States, status func() []Status, now func() time.Time) *
 	counter("source_transactions_total", "Transactions read.", func(s *Status) uint64 { return s.Source.Transactions })
 	counter("source_reconnects_total", "Times that the source had to connect again.", func(s *Status) uint64 { return s.Source.Reconnects })
 	gauge("source_connected", "1 while the source reads, else 0.", func(s *Status) float64 { return bit(s.Source.Connected) })
+	metric(prometheus.GaugeValue, "source_retention_seconds", "How long the server still keeps the log that is not read yet, by its own settings.", nil,
+		func(s *Status, add func(float64, ...string)) {
+			if s.Source.RetentionSeconds != nil {
+				add(*s.Source.RetentionSeconds)
+			}
+		})
+	gauge("source_gaps", "Parts of the log that were not delivered and can't be had any more, over all runs.", func(s *Status) float64 { return float64(len(s.Gaps)) })
 	gauge("lag_seconds", "How old the oldest change is that waits for the sink's confirmation; without one, how long after its commit the last was confirmed.", func(s *Status) float64 { return s.LagSeconds })
 	metric(prometheus.CounterValue, "rows_total", "Rows by what became of them: in, out, dropped by a step, skipped by on_error, dead letters.",
 		[]string{"outcome"}, func(s *Status, add func(float64, ...string)) {

@@ -30,8 +30,32 @@ type Status struct {
 	CheckpointAt time.Time `json:"checkpoint_at"` // zero before the first
 	GuestBytes   int64     `json:"guest_bytes"`   // linear memory of the steps
 	BudgetBytes  int64     `json:"budget_bytes"`  // held by batches in flight
+	// Gaps are the parts of the log that were not delivered and can't be had any
+	// more, over all runs.
+	Gaps []Gap `json:"gaps,omitempty"`
 	// Receipts are what the steps gave back when they ended.
 	Receipts any `json:"receipts,omitempty"`
+	// Connectors are the metrics that the steps' connectors keep.
+	Connectors []ConnectorMetric `json:"connectors,omitempty"`
+}
+
+// Kinds of connectors' metrics.
+const (
+	Counter   = "counter"
+	Gauge     = "gauge"
+	Histogram = "histogram"
+)
+
+// ConnectorMetric is a metric of a step's connector.
+type ConnectorMetric struct {
+	Step  string  `json:"step"`
+	Name  string  `json:"name"`
+	Kind  string  `json:"kind"`
+	Value float64 `json:"value"` // of a histogram, the sum
+	// Bounds and Counts are of a histogram: how many values lie at or below each
+	// bound and above the one before, and at the end above the last.
+	Bounds []float64 `json:"bounds,omitempty"`
+	Counts []uint64  `json:"counts,omitempty"`
 }
 
 // Delivery is how long batches took from being read off the log to the sink's
@@ -47,12 +71,30 @@ type Delivery struct {
 // Source is what a pipeline's source has done since the process started.
 type Source struct {
 	Kind         string `json:"kind"`
+	State        string `json:"state"`            // "streaming", "reconnecting", "source_behind", ...
+	Reason       string `json:"reason,omitempty"` // of another state than streaming
+	Server       string `json:"server,omitempty"` // that is read, or was last: "db1:3306"
 	Connected    bool   `json:"connected"`
 	Position     string `json:"position"` // for people: "binlog.000007:4711"
 	Rows         uint64 `json:"rows"`
 	Bytes        uint64 `json:"bytes"`
 	Transactions uint64 `json:"transactions"`
 	Reconnects   uint64 `json:"reconnects"`
+	// RetentionSeconds is how long the server still keeps what is not read yet;
+	// nil when it keeps it for ever or does not say.
+	RetentionSeconds *float64 `json:"retention_seconds,omitempty"`
+}
+
+// Gap is a part of a log whose changes were not delivered.
+type Gap struct {
+	Cause  string    `json:"cause"` // a fault's code
+	From   string    `json:"from"`  // the last exact position before it
+	To     string    `json:"to,omitempty"`
+	Place  string    `json:"place,omitempty"`
+	Tx     string    `json:"tx,omitempty"`
+	Tables []string  `json:"tables,omitempty"` // empty: each followed one may be concerned
+	Detail string    `json:"detail,omitempty"`
+	Time   time.Time `json:"time"`
 }
 
 // Sink is what was published since the process started.

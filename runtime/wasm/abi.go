@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/runtime/wasm/meter"
 	"github.com/cdcd-io/cdcd/sdk"
 )
 
@@ -9,7 +10,8 @@ import (
 type export uint8
 
 const (
-	exportInitialize export = iota
+	exportStart export = iota // what the module's start section named
+	exportInitialize
 	exportABI
 	exportBuf
 	exportInit
@@ -26,6 +28,7 @@ type exportSpec struct {
 	params int
 	result byte // 0, i32 or i64 of the binary format
 	must   bool
+	seldom bool // it is called a few times in an instance's life
 }
 
 const (
@@ -34,13 +37,14 @@ const (
 )
 
 var exports = [exportsEnd]exportSpec{
-	exportInitialize: {"_initialize", 0, 0, false},
-	exportABI:        {sdk.ExportABI, 0, 0, true},
-	exportBuf:        {sdk.ExportBuf, 2, typeI32, true},
-	exportInit:       {sdk.ExportInit, 1, typeI64, true},
-	exportSchema:     {sdk.ExportSchema, 1, typeI64, true},
-	exportTransform:  {sdk.ExportTransform, 1, typeI64, true},
-	exportError:      {sdk.ExportError, 0, typeI64, true},
+	exportStart:      {meter.StartFunc, 0, 0, false, true},
+	exportInitialize: {"_initialize", 0, 0, false, true},
+	exportABI:        {sdk.ExportABI, 0, 0, true, true},
+	exportBuf:        {sdk.ExportBuf, 2, typeI32, true, true},
+	exportInit:       {sdk.ExportInit, 1, typeI64, true, true},
+	exportSchema:     {sdk.ExportSchema, 1, typeI64, true, true},
+	exportTransform:  {sdk.ExportTransform, 1, typeI64, true, false},
+	exportError:      {sdk.ExportError, 0, typeI64, true, true},
 }
 
 // checkABI refuses a module that lacks what cdcd-abi-1 asks for, or imports
@@ -73,7 +77,7 @@ func checkABI(v *vetted) error {
 
 func checkImport(im importName) error {
 	if im.module == wasiModule {
-		if _, ok := wasiFuncs[im.name]; ok || wasiRefused[im.name] {
+		if _, ok := wasiFuncs[im.name]; ok || wasiAbsent[im.name] != "" {
 			return nil
 		}
 	} else if c, ok := capabilities[im.module]; ok {

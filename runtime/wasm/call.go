@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -42,7 +43,9 @@ func (i *Instance) callFor(ctx context.Context, limit time.Duration, fuel int64,
 	i.calls++
 	v, err := i.guest.call(i.ctx, f, a, b)
 	i.calls--
-	i.fuel += i.ctx.granted - i.guest.fuelLeft()
+	used := i.ctx.granted - i.guest.fuelLeft()
+	i.fuel += used
+	i.arena.ledger.called(used, time.Since(i.ctx.began))
 	if err != nil {
 		return 0, i.explain(ctx, err)
 	}
@@ -77,6 +80,8 @@ func (i *Instance) explain(ctx context.Context, err error) error {
 		i.broken = fault.New(fault.Poison, codeFuel, i.config.path(),
 			"raise limits.fuel of the step, or have the connector do less per row; on_error says what becomes of the row",
 			"the connector %s used up the fuel of a batch, %d", i.code.manifest.Name, i.config.Fuel)
+	case isFault(ended): // of the host's side of a capability
+		i.broken = ended
 	case ctx.Err() != nil:
 		i.broken = context.Cause(ctx)
 	case ended == context.DeadlineExceeded:
@@ -89,11 +94,16 @@ func (i *Instance) explain(ctx context.Context, err error) error {
 	return i.broken
 }
 
+func isFault(err error) bool {
+	_, ok := errors.AsType[*fault.Fault](err)
+	return ok
+}
+
 // trapText is the engine's first line and what the guest printed last.
 func (i *Instance) trapText(err error) string {
 	text, _, _ := strings.Cut(strings.TrimSuffix(err.Error(), "\n"), "\n")
 	text = strings.TrimSuffix(strings.TrimPrefix(text, "wasm error: "), " (recovered by wazero)")
-	if i.arena.growthRefused() {
+	if i.arena.growthRefused() != nil {
 		text += " (it was refused more memory before)"
 	}
 	if said := i.printed.lastWords(); said != "" {

@@ -32,6 +32,7 @@ var (
 type callContext struct {
 	inst     *Instance
 	parent   context.Context // of the call in hand
+	began    time.Time
 	deadline time.Time
 	turn     time.Time   // when the guest last had to wait for its processor
 	stopped  atomic.Bool // the instance closes; set from any goroutine
@@ -58,8 +59,8 @@ func (c *callContext) begin(ctx context.Context, limit time.Duration, fuel int64
 	case ctx.Err() != nil:
 		return 0, context.Cause(ctx)
 	}
-	c.parent, c.turn = ctx, time.Now()
-	c.deadline = c.turn.Add(limit)
+	c.parent, c.began = ctx, time.Now()
+	c.turn, c.deadline = c.began, c.began.Add(limit)
 	c.limited, c.left, c.granted = fuel > 0, fuel, 0
 	return c.grant(), nil
 }
@@ -124,12 +125,17 @@ func (c *callContext) end(err error) {
 	panic(err)
 }
 
-// pay charges for bytes that a host function handled. The guest feels it when
-// it comes to look; a long way is checked here.
-func (c *callContext) pay(bytes int) {
-	n := int64(bytes) >> 4
+// pay charges for bytes that a host function handled.
+func (c *callContext) pay(bytes int) { c.charge(int64(bytes) >> 4) }
+
+// charge takes fuel for what the host does. The guest feels it when it comes to
+// look; a long way is checked here, and the end of the fuel as well.
+func (c *callContext) charge(n int64) {
 	c.granted += n
 	c.left -= n
+	if c.limited && c.left < 0 && c.inst.guest != nil && c.left+c.inst.guest.fuelLeft() < 0 {
+		c.end(errFuel)
+	}
 	if c.unchecked += n; c.unchecked > fuelSlice {
 		c.unchecked = 0
 		c.check()

@@ -179,16 +179,40 @@ func (c *compiler) compile(ctx context.Context, key codecache.Key, module []byte
 	return p, size, nil
 }
 
-// compileHere compiles in this process.
+// compileHere compiles in this process, elsewhere when the disk is full.
 func (c *compiler) compileHere(ctx context.Context, key codecache.Key, module []byte) (program, int64, error) {
-	dir, remove, err := c.cache.Scratch(0)
-	if err != nil {
-		return nil, 0, fault.New(fault.Environment, "module_compiler", "", compilerHint, "%w", err)
+	if !c.cache.Keeps() {
+		p, err := compile(ctx, module, "")
+		if err != nil {
+			return nil, 0, invalid(err)
+		}
+		return p, 0, nil
 	}
-	defer remove()
+	var errs []error
+	for try := 0; ; try++ {
+		dir, remove, err := c.cache.Scratch(try)
+		if err == nil {
+			p, size, cerr := c.compileIn(ctx, key, module, dir)
+			remove()
+			if cerr == nil {
+				return p, size, nil
+			}
+			if err = cerr; !isWriting(err) {
+				return nil, 0, invalid(err)
+			}
+		}
+		errs = append(errs, err)
+		if errors.Is(err, codecache.ErrNoPlace) {
+			return nil, 0, fault.New(fault.Environment, "module_compiler", "", compilerHint, "%w", errors.Join(errs...))
+		}
+	}
+}
+
+// compileIn compiles in this process, with dir to write to, and files the code.
+func (c *compiler) compileIn(ctx context.Context, key codecache.Key, module []byte, dir string) (program, int64, error) {
 	p, err := compile(ctx, module, dir)
 	if err != nil {
-		return nil, 0, invalid(err)
+		return nil, 0, err
 	}
 	size, err := c.keep(key, dir)
 	if err != nil {
@@ -259,7 +283,7 @@ var errWriting = errors.New("compiled code can't be written")
 
 func (c *compiler) compileOnce(ctx context.Context, try int, limits apart.Limits, module []byte) (*codecache.Copy, error) {
 	dir, remove, err := c.cache.Scratch(try)
-	if errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, codecache.ErrNoPlace) {
 		return nil, err
 	}
 	if err != nil {

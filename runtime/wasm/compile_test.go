@@ -5,17 +5,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cdcd-io/cdcd/internal/checkup"
 	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/runtime/wasm/apart"
 	"github.com/cdcd-io/cdcd/runtime/wasm/meter"
 )
 
@@ -161,7 +165,7 @@ func TestDamagedCodeIsCompiledAnew(t *testing.T) {
 // processor, is made anew, and never compiled where it was to be loaded.
 func TestCodeOfAnotherMachine(t *testing.T) {
 	h := apartHost(t, Options{CacheDir: t.TempDir()})
-	metered, err := meter.Rewrite(distinct(t, 1), smallPolicy.bodies)
+	metered, _, _, err := meter.RewriteSplit(distinct(t, 1), smallPolicy.bodies)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,8 +215,8 @@ func compileBomb(t testing.TB) []byte {
 	return stamp(t, f.bytes(), "bomb")
 }
 
-// A module made to cost the compiler ends in a child, at a limit that the fault
-// names, and costs this process nothing.
+// A module made to cost the compiler, and that vetting let through, ends in a
+// child, at a limit that the fault names, and costs this process nothing.
 func TestCompileBomb(t *testing.T) {
 	bomb := compileBomb(t)
 	tests := []struct {
@@ -222,19 +226,19 @@ func TestCompileBomb(t *testing.T) {
 	}{
 		{"processor time", CompileLimits{CPU: time.Second, MemoryBytes: 4 << 30}, "the limit on processor time is 1s"},
 		{"memory", CompileLimits{MemoryBytes: 96 << 20, CPU: time.Minute}, "the limit on memory is 96MiB"},
-		{"time", CompileLimits{Wall: 700 * time.Millisecond, MemoryBytes: 4 << 30}, "the limit on time is 700ms"},
+		{"time", CompileLimits{Wall: 3 * time.Second, MemoryBytes: 4 << 30}, "the limit on time is 3s"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			h := apartHost(t, Options{CacheDir: t.TempDir(), CompileLimits: tt.limits})
 			use(t, h, distinct(t, 1))
 			before := residentKB(t)
-			_, err := h.Load(t.Context(), bomb)
+			_, _, err := h.compiler.program(t.Context(), bomb)
 			refusedFor(t, err, "module_compile_limit", tt.says)
 			if now := residentKB(t); now > before+8<<10 {
 				t.Errorf("resident memory went from %d to %d KiB", before, now)
 			}
-			if s := h.CompileStats(); s.Failed != 1 || h.Stats() != (Stats{}) {
+			if s := h.CompileStats(); s.Failed != 1 || !h.Stats().Empty() {
 				t.Errorf("%+v, %+v", s, h.Stats())
 			}
 			use(t, h, distinct(t, 2)) // the host is unharmed
@@ -244,9 +248,10 @@ func TestCompileBomb(t *testing.T) {
 
 // When nobody waits any more the child is killed, and gone when Load returns.
 func TestCancelledLoad(t *testing.T) {
-	h := apartHost(t, Options{CompileLimits: CompileLimits{MemoryBytes: 4 << 30}})
+	h := apartHost(t, Options{})
 	use(t, h, distinct(t, 1))
-	bomb := compileBomb(t)
+	hang(t, h)
+	slow := distinct(t, 2)
 	files, maps := openFiles(t), mappings()
 	stop := errors.New("not wanted any more")
 	for range 5 {
@@ -255,7 +260,7 @@ func TestCancelledLoad(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			wg.Go(func() {
 				time.AfterFunc(time.Duration(50+50*n)*time.Millisecond, func() { cancel(stop) })
-				if _, err := h.Load(ctx, bomb); !errors.Is(err, stop) {
+				if _, err := h.Load(ctx, slow); !errors.Is(err, stop) {
 					t.Error(err)
 				}
 			})
@@ -265,7 +270,7 @@ func TestCancelledLoad(t *testing.T) {
 			t.Error("children are left:", list)
 		}
 	}
-	if s := h.Stats(); s != (Stats{}) {
+	if s := h.Stats(); !s.Empty() {
 		t.Errorf("%+v", s)
 	}
 	residentKB(t)
@@ -302,18 +307,17 @@ func TestCancelledLoadOfOneAmongOthers(t *testing.T) {
 }
 
 func TestCloseDuringLoad(t *testing.T) {
-	h, err := NewHost(Options{Compile: CompileApart, CompileLimits: CompileLimits{MemoryBytes: 4 << 30}})
+	h, err := NewHost(Options{Compile: CompileApart})
 	if err != nil {
 		t.Fatal(err)
 	}
+	hang(t, h)
 	done := make(chan error)
 	go func() {
-		_, err := h.Load(t.Context(), compileBomb(t))
+		_, err := h.Load(t.Context(), distinct(t, 1))
 		done <- err
 	}()
-	for h.Stats().Modules == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	await(t, "a compiler", func() bool { return len(children(t)) > 0 })
 	for range 2 {
 		if err := h.Close(t.Context()); err != nil {
 			t.Error(err)
@@ -374,13 +378,122 @@ func TestInvalidModuleApart(t *testing.T) {
 	refusedFor(t, err, "module_invalid", "can't be compiled")
 }
 
-// A child that can't do its work is no fault of the module's.
+// Children that are not as they should be. A panic is the module's doing, the
+// rest is nobody's.
 func TestBrokenCompiler(t *testing.T) {
-	h := apartHost(t, Options{CompileLimits: CompileLimits{CPU: time.Minute}})
-	_, err := h.compiler.compileApart(t.Context(), []byte("not even metered"))
-	refusedFor(t, err, "module_invalid", "")
+	tests := []struct{ verb, code, says string }{
+		{"compile-panic", "module_invalid", "panic: it is too strange"},
+		{"compile-nonsense", "module_compiler", "invalid character"},
+		{"compile-outside", "module_compiler", "a name of two parts"},
+		{"compile-nothing", "module_compiler", "exit status 0"},
+		{"compile-killed", "module_compile_limit", "memory"}, // as the kernel does it
+		{"compile-fails", "module_compiler", "exit status 1"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.verb, func(t *testing.T) {
+			h := apartHost(t, Options{CacheDir: t.TempDir()})
+			var err error
+			if h.compiler.runner, err = apart.Self(tt.verb); err != nil {
+				t.Fatal(err)
+			}
+			_, err = h.Load(t.Context(), distinct(t, 1))
+			refusedFor(t, err, tt.code, tt.says)
+			if h.compiler.runner, err = apart.Self(CompileVerb); err != nil {
+				t.Fatal(err)
+			}
+			use(t, h, distinct(t, 1)) // nothing was kept
+		})
+	}
 	if code := ServeCompile(t.Context(), nil); code == 0 {
 		t.Error("a child without orders works")
+	}
+}
+
+// compileHangs is the verb of a compiler that never comes to an end.
+const compileHangs = "compile-hangs"
+
+func hang(t testing.TB, h *Host) {
+	var err error
+	if h.compiler.runner, err = apart.Self(compileHangs); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// beChild is the test binary as a compiler, a good one or not, or as a daemon.
+func beChild(verb string, args []string) {
+	broken := map[string]func(out io.Writer) error{
+		"compile-panic":    func(io.Writer) error { panic("it is too strange") },
+		"compile-nonsense": func(out io.Writer) error { _, err := io.WriteString(out, "hello\n"); return err },
+		"compile-outside": func(out io.Writer) error {
+			_, err := io.WriteString(out, `{"name":"../../x"}`+"\ncode")
+			return err
+		},
+		"compile-nothing": func(io.Writer) error { return nil },
+		"compile-killed":  func(io.Writer) error { return syscall.Kill(os.Getpid(), syscall.SIGKILL) },
+		"compile-fails":   func(io.Writer) error { return errors.New("no") },
+		compileHangs: func(io.Writer) error {
+			err := os.WriteFile("probe", nil, 0o600)
+			time.Sleep(time.Hour)
+			return err
+		},
+	}
+	switch f := broken[verb]; {
+	case verb == CompileVerb:
+		os.Exit(ServeCompile(context.Background(), args))
+	case f != nil:
+		os.Exit(apart.Serve(args, func(_ io.Reader, out io.Writer) error { return f(out) }))
+	case verb == "be-a-daemon":
+		h, err := NewHost(Options{Compile: CompileApart, CacheDir: args[0]})
+		if err == nil {
+			h.compiler.runner, _ = apart.Self(compileHangs)
+			module, _ := os.ReadFile(args[1])
+			_, err = h.Load(context.Background(), module)
+		}
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// A daemon that is killed while it compiles leaves no process, and what it
+// leaves in the cache goes at the next start.
+func TestKilledDaemon(t *testing.T) {
+	dir := t.TempDir()
+	module := filepath.Join(t.TempDir(), "x.wasm")
+	if err := os.WriteFile(module, distinct(t, 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	daemon := exec.Command(os.Args[0], "be-a-daemon", dir, module)
+	if err := daemon.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var child string
+	await(t, "a compiler at work", func() bool {
+		list := childrenOf(fmt.Sprint(daemon.Process.Pid))
+		work, _ := filepath.Glob(filepath.Join(dir, "run-*", "cdcd-work-*", "probe"))
+		if len(list) == 1 && len(work) == 1 {
+			child = list[0]
+		}
+		return child != ""
+	})
+	_ = daemon.Process.Kill()
+	_ = daemon.Wait()
+	await(t, "the compiler's end", func() bool {
+		p, err := os.ReadFile("/proc/" + child + "/stat")
+		return err != nil || strings.Contains(string(p), ") Z ")
+	})
+	h := apartHost(t, Options{CacheDir: dir})
+	if list, _ := filepath.Glob(filepath.Join(dir, "run-*")); len(list) != 1 {
+		t.Errorf("%v", list)
+	}
+	use(t, h, distinct(t, 1))
+}
+
+func await(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("waited in vain for " + what)
+		}
 	}
 }
 
@@ -429,8 +542,11 @@ func children(t testing.TB) []string {
 	if runtime.GOOS != "linux" {
 		t.Skip("SKIPPED: children are found in /proc")
 	}
-	list, _ := filepath.Glob("/proc/self/task/*/children")
-	var found []string
+	return childrenOf("self")
+}
+
+func childrenOf(process string) (found []string) {
+	list, _ := filepath.Glob("/proc/" + process + "/task/*/children")
 	for _, name := range list {
 		p, _ := os.ReadFile(name)
 		found = append(found, strings.Fields(string(p))...)

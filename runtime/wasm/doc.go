@@ -9,5 +9,7 @@
 //
 // Neighbours: sdk (the batch and the ABI), sdk/manifest (what a module says of
 // itself), runtime/pipeline (drives Steps and decides about refused rows),
-// runtime (owns the Host). wazero is imported here and nowhere else.
+// runtime (owns the Host). Its own parts: meter (rewrites modules so that they
+// count what they do), apart (a limited child process, in which modules are
+// compiled), codecache (machine code on disk). wazero is imported here and nowhere else.
 package wasm

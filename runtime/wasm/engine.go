@@ -11,6 +11,8 @@ type program interface {
 	// the module's start section, not _initialize. After an error nothing but
 	// mem is left.
 	instantiate(ctx context.Context, mem *arena) (guest, error)
+	// spans returns where in this process the machine code is; nil if that can't be told.
+	spans() []span
 	// close frees the code. No instance may be left.
 	close(ctx context.Context) error
 }
@@ -27,8 +29,15 @@ type guest interface {
 	fuelLeft() int64
 	// view returns guest memory: good until the next call.
 	view(addr, length uint32) ([]byte, bool)
+	// resize grows the memory to the size.
+	resize(bytes int64) bool
+	// globals returns the module's own mutable globals, setGlobals puts them back.
+	globals() []uint64
+	setGlobals([]uint64)
 	// close drops the instance; its memory is the arena's to unmap.
 	close(ctx context.Context) error
+	// handles counts the function handles that it holds: none once it is closed.
+	handles() int
 }
 
 // hostFunc is a function that guests may import. mem is the whole of the

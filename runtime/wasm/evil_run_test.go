@@ -42,7 +42,7 @@ func first(f int, c, value ops) evil {
 func spinCrimes() []crime {
 	var all []crime
 	for _, p := range places {
-		took := cost{CPU: startTimeMin + 2*time.Second, Time: startTimeMin + 3*time.Second}
+		took := cost{CPU: startTimeMin + 2*time.Second, Time: startTimeMin + 20*time.Second}
 		if p.f >= fnSchema && p.f <= fnTransform {
 			took = cost{}
 		}
@@ -116,7 +116,7 @@ func memoryCrimes() []crime {
 		{name: "memory/table grown to its end", commit: func(s *scene) error {
 			return s.run(evil{table: 1, does: map[int]ops{fnTransform: do(loop(growT, i32(-1), ops{0x47}, brIf(0)), passes())}})
 		}},
-		{name: "memory/trap after trap at full depth", cost: cost{CPU: 4 * time.Second, Time: 8 * time.Second, Memory: 128 << 20}, commit: func(s *scene) error {
+		{name: "memory/trap after trap at full depth", cost: cost{CPU: 4 * time.Second, Time: 30 * time.Second, Memory: 128 << 20}, commit: func(s *scene) error {
 			for range 100 {
 				err := s.runAndClose(InstanceConfig{Time: time.Minute}, evil{does: map[int]ops{fnTransform: do(get(0), call(fnTransform))}})
 				if !fault.HasCode(err, codeTrap) {

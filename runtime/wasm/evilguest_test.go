@@ -110,6 +110,17 @@ type evil struct {
 	data    map[uint32][]byte
 }
 
+// grants are the capabilities that a guest imports.
+func (g evil) grants() []string {
+	var list []string
+	for _, im := range g.imports {
+		if c, ok := capabilities[im.module]; ok {
+			list = append(list, c.grant)
+		}
+	}
+	return list
+}
+
 // passes is what transform does in a guest that passes all rows.
 func passes() ops {
 	return do(i32(0), load32(batchRows), store(atBlock),

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/metrics"
 	"slices"
 	"strings"
 	"testing"
@@ -234,27 +235,59 @@ func TestCacheIsOfMeteredCode(t *testing.T) {
 	}
 }
 
+// heapBytes is what has ever been allocated.
+func heapBytes() uint64 {
+	s := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(s)
+	return s[0].Value.Uint64()
+}
+
+// What a module of so many bytes may make each of us allocate: the meter a few
+// times its size, the engine's decoder and compiler a page for each byte.
+const (
+	vetBytesMax, vetBytesEach         = 2 << 20, 64
+	compileBytesMax, compileBytesEach = 64 << 20, 4096
+)
+
 // What vet and the meter let through is valid metered if it is valid as it is,
-// and invalid if it is not.
+// and invalid if it is not. Neither they nor the engine allocate more than goes
+// with its size.
 func FuzzMeter(f *testing.F) {
 	f.Add(passAll().bytes())
 	f.Add(forged{imports: [][2]string{{wasiModule, "fd_write"}}, start: []byte{0}}.bytes())
+	f.Add(evil{table: 8, starts: true}.bytes())
+	f.Add(bare(3, loops(4, 3)))
 	for _, code := range spin {
 		f.Add(forged{buf: 65536, transform: code}.bytes())
 	}
 	f.Fuzz(func(t *testing.T, module []byte) {
-		if _, err := vet(module); err != nil {
+		at := heapBytes()
+		v, err := vet(module)
+		if err != nil {
 			return
 		}
-		metered, err := meter.Rewrite(module, smallPolicy.bodies)
+		limits := policyOf(&v.survey).bodies
+		metered, err := meter.Rewrite(module, limits)
+		if took := heapBytes() - at; took > vetBytesMax+vetBytesEach*uint64(len(module)) {
+			t.Fatalf("%d bytes allocated for a module of %d", took, len(module))
+		}
+		split, _, _, splitErr := meter.RewriteSplit(module, limits)
+		if (err == nil) != (splitErr == nil) {
+			t.Fatalf("whole: %v, split: %v", err, splitErr)
+		}
 		if err != nil {
 			if f := fault.Of(err); f.Code == "unexpected" || f.Hint == "" {
 				t.Fatal(err)
 			}
 			return
 		}
-		if before, after := valid(t, withoutCustom(module)), valid(t, metered); before != after {
-			t.Fatalf("valid before: %v, after: %v", before, after)
+		at = heapBytes()
+		before, after := valid(t, withoutCustom(module)), valid(t, metered)
+		if took := heapBytes() - at; took > compileBytesMax+compileBytesEach*uint64(len(module)) {
+			t.Fatalf("the engine allocated %d bytes for a module of %d", took, len(module))
+		}
+		if apart := valid(t, split); before != after || before != apart {
+			t.Fatalf("valid before: %v, after: %v, split: %v", before, after, apart)
 		}
 	})
 }

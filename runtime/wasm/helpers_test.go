@@ -20,8 +20,8 @@ import (
 var buildDir string
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == CompileVerb {
-		os.Exit(ServeCompile(context.Background(), os.Args[2:]))
+	if len(os.Args) > 1 {
+		beChild(os.Args[1], os.Args[2:])
 	}
 	dir, err := os.MkdirTemp("", "cdcd-wasm-test")
 	if err != nil {

@@ -1,19 +1,16 @@
 package wasm
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"log/slog"
-	"maps"
-	"runtime"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/cdcd-io/cdcd/internal/fault"
-	"github.com/cdcd-io/cdcd/runtime/wasm/apart"
 	"github.com/cdcd-io/cdcd/runtime/wasm/meter"
 	"github.com/cdcd-io/cdcd/sdk"
 	"github.com/cdcd-io/cdcd/sdk/manifest"
@@ -32,31 +29,45 @@ type Options struct {
 	CacheBytesMax int64
 	// MemoryBytesMax bounds the memory of all guests together; 0 is 4 GiB.
 	MemoryBytesMax int64
-	Log            *slog.Logger // nil for none
+	// PipelineBytesMax bounds the memory of one pipeline's guests together; 0 is
+	// half of MemoryBytesMax.
+	PipelineBytesMax int64
+	// Idle is how long code stays loaded that nobody uses, so that a pipeline that
+	// begins anew does not load it again; 0 for not at all.
+	Idle time.Duration
+	Log  *slog.Logger // nil for none
 }
 
 // Host owns all loaded modules and instances of a daemon. It is safe for
-// concurrent use. Its goroutines are those of loads that are under way.
+// concurrent use. Its goroutines are those of loads that are under way, and of
+// what was unloaded (see unloads); they end with Close.
 type Host struct {
 	log      *slog.Logger
 	compiler *compiler
-	memory   ledger
+	memory   ledger // of all guests, and snapshots
+	guests   ledger // in it, all pipelines
+	shared   ledger // in it, snapshots
+	idle     time.Duration
 
 	mu        sync.Mutex
 	codes     map[string]*code // by digest
 	instances map[*Instance]struct{}
-	collect   *time.Timer // armed while unloaded code waits for the collector
+	accounts  map[string]*account // by pipeline
+	retired   []*account          // those without instances, the oldest first
+	unloads   unloads
 	closed    bool
+
+	pipelineBytesMax int64
 }
 
 // NewHost returns a Host. The error is a fault of class Environment when the
 // cache's directory can't be made.
 func NewHost(o Options) (*Host, error) {
-	h := &Host{log: o.Log, codes: map[string]*code{}, instances: map[*Instance]struct{}{}}
-	h.memory.most = o.MemoryBytesMax
-	if h.memory.most == 0 {
-		h.memory.most = 4 << 30
-	}
+	h := &Host{log: o.Log, idle: o.Idle, codes: map[string]*code{}, instances: map[*Instance]struct{}{}, accounts: map[string]*account{}}
+	h.memory.whose, h.memory.bytesMax = "the daemon", cmp.Or(o.MemoryBytesMax, 4<<30)
+	h.memory.mapsMax = systemMapsMax() * 3 / 4
+	h.guests.within, h.shared.within = &h.memory, &h.memory
+	h.pipelineBytesMax = cmp.Or(o.PipelineBytesMax, h.memory.bytesMax/2)
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
@@ -77,7 +88,11 @@ type code struct {
 	err      error
 	size     int64                   // bytes of the cache's entry: machine code and its tables
 	cancel   context.CancelCauseFunc // ends the preparation when nobody waits for it any more
-	refs     int                     // under Host.mu
+	image    *meter.Image            // how the module begins; nil if it does so by itself
+	origin   origin
+	spans    []span    // machine code, in the process's memory
+	refs     int       // under Host.mu
+	idleFrom time.Time // when refs became 0, under Host.mu
 }
 
 // Load vets a module and makes it ready to run: compiled, or from the cache.
@@ -118,6 +133,9 @@ func (h *Host) acquire(ctx context.Context, digest string, module []byte) (*code
 		return nil, errHostClosed()
 	}
 	c := h.codes[digest]
+	if c != nil && c.refs == 0 {
+		h.unloads.unpark(c)
+	}
 	if c == nil {
 		c = &code{digest: digest, ready: make(chan struct{})}
 		h.codes[digest] = c
@@ -142,12 +160,15 @@ func (h *Host) prepare(ctx context.Context, c *code, module []byte) {
 	if c.err = checkABI(c.vetted); c.err != nil {
 		return
 	}
-	metered, err := meter.Rewrite(module, policyOf(&c.vetted.survey).bodies)
+	metered, image, why, err := meter.RewriteSplit(module, policyOf(&c.vetted.survey).bodies)
 	if err != nil {
 		c.err = err
 		return
 	}
-	c.program, c.size, c.err = h.compiler.program(ctx, metered)
+	c.begins(image, why)
+	if c.program, c.size, c.err = h.compiler.program(ctx, metered); c.err == nil {
+		c.spans = c.program.spans()
+	}
 }
 
 func readManifest(module []byte) (sdk.Manifest, error) {
@@ -160,108 +181,4 @@ func readManifest(module []byte) (sdk.Manifest, error) {
 		return m, fault.New(fault.Config, "module_manifest", "", "mend the manifest as docs/design/connector-abi.md has it and stamp it anew", "%w", err)
 	}
 	return m, nil
-}
-
-// drop gives up one reference; the last one closes the program.
-func (h *Host) drop(ctx context.Context, c *code) error {
-	h.mu.Lock()
-	c.refs--
-	last := c.refs == 0
-	if last && h.codes[c.digest] == c {
-		delete(h.codes, c.digest)
-	}
-	h.mu.Unlock()
-	if !last {
-		return nil
-	}
-	c.cancel(nil)
-	<-c.ready
-	if c.program == nil {
-		return nil
-	}
-	err := c.program.close(ctx)
-	h.collectSoon()
-	return err
-}
-
-// collectDelay lets several unloads share one collection.
-const collectDelay = 500 * time.Millisecond
-
-// collectSoon has the collector run shortly: wazero unmaps machine code in a
-// finalizer, and nothing else says when.
-func (h *Host) collectSoon() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.collect == nil && !h.closed {
-		h.collect = time.AfterFunc(collectDelay, func() {
-			h.mu.Lock()
-			h.collect = nil
-			h.mu.Unlock()
-			runtime.GC()
-		})
-	}
-}
-
-// Stats is what a Host holds.
-type Stats struct {
-	Modules     int   `json:"modules"`
-	Instances   int   `json:"instances"`
-	Mappings    int   `json:"mappings"`     // guest memories mapped
-	MemoryBytes int64 `json:"memory_bytes"` // of guests, open to them
-	CodeBytes   int64 `json:"code_bytes"`   // of loaded modules, as the cache keeps them
-}
-
-// Stats returns what the host holds now.
-func (h *Host) Stats() Stats {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	s := Stats{Modules: len(h.codes), Instances: len(h.instances),
-		Mappings: int(h.memory.mappings.Load()), MemoryBytes: h.memory.committed.Load()}
-	for _, c := range h.codes {
-		select {
-		case <-c.ready:
-			s.CodeBytes += c.size
-		default:
-		}
-	}
-	return s
-}
-
-// CompileStats returns what getting machine code took so far.
-func (h *Host) CompileStats() CompileStats { return h.compiler.stats() }
-
-// Confinement lists what the system refuses the child that compiles; known is
-// false when none has run yet.
-func (h *Host) Confinement() (refused []apart.Refusal, known bool) {
-	if h.compiler.runner == nil {
-		return nil, false
-	}
-	return h.compiler.runner.Refusals()
-}
-
-// Close ends all loads and all instances, waiting for calls that are running to
-// be cancelled, and lets go of their code. Nothing can be loaded afterwards.
-func (h *Host) Close(ctx context.Context) error {
-	h.mu.Lock()
-	h.closed = true
-	if h.collect != nil {
-		h.collect.Stop()
-		h.collect = nil
-	}
-	open := make([]*Instance, 0, len(h.instances))
-	for i := range h.instances {
-		open = append(open, i)
-	}
-	loads := slices.Collect(maps.Values(h.codes))
-	h.mu.Unlock()
-	for _, c := range loads {
-		c.cancel(errHostClosed())
-		<-c.ready
-	}
-	var errs []error
-	for _, i := range open {
-		_, err := i.Close(ctx)
-		errs = append(errs, err)
-	}
-	return errors.Join(append(errs, h.compiler.close())...)
 }

@@ -2,15 +2,13 @@ package wasm
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/internal/unit"
 	"github.com/cdcd-io/cdcd/sdk"
 )
 
@@ -41,7 +39,18 @@ type InstanceConfig struct {
 	OutputBytesMax int
 	// Capabilities are those that the configuration grants, such as "log".
 	Capabilities []string
-	Log          *slog.Logger // nil for the host's
+	// KV is what the step has kept, for the capability kv; nil for nothing, and
+	// nothing is kept then.
+	KV KV
+	// KVBytesMax bounds it; 0 is KVBytesDefault.
+	KVBytesMax int64
+	// Secrets are those that the connector may ask for by name.
+	Secrets map[string]unit.Secret
+	// Metrics take what the connector counts; nil for its own.
+	Metrics *Metrics
+	Log     *slog.Logger // nil for the host's
+
+	overlay *overlay // of the Step that the instance belongs to; nil for its own
 }
 
 // Instance is a connector at work: its memory, its function handles, its
@@ -62,10 +71,9 @@ type Instance struct {
 	schemas schemas
 
 	clock   virtualClock
-	pcg     *rand.PCG
-	random  *rand.Rand
-	seed    [2]uint64
+	own     bool // it has used something that is its job's, so that it can't be a snapshot
 	printed printed
+	surroundings
 
 	receipt Receipt
 	closed  bool
@@ -89,12 +97,10 @@ func (m *Module) Instantiate(ctx context.Context, c InstanceConfig) (*Instance, 
 		return nil, fault.New(fault.Config, "memory_limit", c.path(), "raise limits.memory of the step",
 			"the connector begins with %d bytes of memory; its limit is %d", need, c.MemoryBytesMax)
 	}
-	i := &Instance{host: h, code: m.code, config: c, arena: &arena{ledger: &h.memory, limit: c.MemoryBytesMax}}
+	i := &Instance{host: h, code: m.code, config: c, arena: &arena{limit: c.MemoryBytesMax}}
 	i.ctx = &callContext{inst: i}
-	sum := sha256.Sum256([]byte(c.Pipeline + "\x00" + c.Step))
-	i.seed = [2]uint64{binary.LittleEndian.Uint64(sum[:]), binary.LittleEndian.Uint64(sum[8:])}
-	i.pcg = rand.NewPCG(i.seed[0], i.seed[1])
-	i.random = rand.New(i.pcg)
+	i.surround()
+	i.pcg.Seed(m.code.seed())
 	i.printed = printed{log: c.Log.With("pipeline", c.Pipeline, "step", c.Step), now: time.Now}
 	if err := h.adopt(i); err != nil {
 		return nil, err
@@ -158,31 +164,21 @@ func (h *Host) adopt(i *Instance) error {
 	}
 	i.code.refs++
 	h.instances[i] = struct{}{}
+	i.arena.ledger = h.ledgerOf(i.config.Pipeline, i.config.Step)
+	i.arena.ledger.count(1)
 	return nil
 }
 
-// start brings the guest up: start section, _initialize, init.
+// start brings the guest up, with or without a snapshot, and gives it its
+// configuration.
 func (i *Instance) start(ctx context.Context) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	limit := max(i.config.Time, startTimeMin)
-	if err := i.arena.prepare(int64(i.code.vetted.memoryPagesMin) * pageBytes); err != nil {
-		return i.failStart(err)
+	if err := i.rise(ctx, limit); err != nil {
+		return err
 	}
-	i.allow(limit, 0)
-	if _, err := i.ctx.begin(ctx, limit, 0); err != nil {
-		return i.notBegun(ctx, err)
-	}
-	g, err := i.code.program.instantiate(i.ctx, i.arena)
-	if err != nil {
-		return i.failStart(i.explain(ctx, err))
-	}
-	i.guest = g
-	if g.has(exportInitialize) {
-		if _, err := i.call(ctx, exportInitialize, 0, 0); err != nil {
-			return i.failStart(err)
-		}
-	}
+	i.pcg.Seed(i.seed[0], i.seed[1])
 	if err := i.fill(ctx, sdk.BufConfig, i.config.Config); err != nil {
 		return i.failStart(err)
 	}
@@ -201,9 +197,8 @@ func (i *Instance) failStart(err error) error {
 	if f := fault.Of(err); f.Code != "unexpected" && f.Code != codeTrap {
 		return err
 	}
-	if i.arena.growthRefused() {
-		return fault.New(fault.Config, "memory_limit", i.config.path(), "raise limits.memory of the step, or the daemon's limit for all guests",
-			"the connector needs more memory to start than it may have: %w", err)
+	if r := i.arena.growthRefused(); r != nil {
+		return r.fault(i.config.path(), err)
 	}
 	return fault.New(fault.Config, "step_start", i.config.path(), "ask the connector's author; the message is the connector's last words",
 		"the connector %s did not start: %w", i.code.manifest.Name, err)

@@ -41,7 +41,7 @@ func TestInstantiateRefuses(t *testing.T) {
 		{"bad config", lab, InstanceConfig{Config: []byte(`"refuse"`)}, "step_config", "refuse is not an option"},
 		{"init panics", lab, InstanceConfig{Config: []byte(`"panic"`)}, "step_start", "init panics"},
 		{"too little memory", lab, InstanceConfig{MemoryBytesMax: 128 << 10}, "memory_limit", "begins with"},
-		{"a little more", lab, InstanceConfig{MemoryBytesMax: 3 << 20}, "memory_limit", "more memory to start"},
+		{"a little more", lab, InstanceConfig{MemoryBytesMax: 3 << 20}, "memory_limit", "more than its limit of 3145728"},
 		{"start traps", trap, InstanceConfig{}, "step_start", "unreachable"},
 		{"segment outside", segment, InstanceConfig{}, "step_start", "out of bounds"},
 	}
@@ -57,7 +57,7 @@ func TestInstantiateRefuses(t *testing.T) {
 }
 
 func TestHostMemoryLimit(t *testing.T) {
-	h, err := NewHost(Options{Compile: CompileHere, MemoryBytesMax: 10 * pageBytes})
+	h, err := NewHost(Options{Compile: CompileHere, MemoryBytesMax: 10 * pageBytes, PipelineBytesMax: 10 * pageBytes})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +179,7 @@ func TestManyLoadsOfOneDigest(t *testing.T) {
 		}
 		wg.Wait()
 	}
-	if s := h.Stats(); s != (Stats{}) {
+	if s := h.Stats(); !s.Empty() {
 		t.Errorf("left %+v", s)
 	}
 }

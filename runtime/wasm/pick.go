@@ -57,12 +57,16 @@ func (s *Step) pick(ctx context.Context, in *sdk.Batch, res *Result, all bool) e
 	if err := res.finish(in, out, same); err != nil {
 		return s.inst.Load().violation(err.Error())
 	}
+	res.Writes = s.config.Instance.overlay.appendTo(res.Writes)
 	return nil
 }
 
 // rows gives some rows to the connector; after a crash, smaller parts of them.
 func (p *picking) rows(ctx context.Context, rows []int32) error {
 	batch := p.extract(rows)
+	if o := p.step.config.Instance.overlay; o != nil {
+		o.rows = rows
+	}
 	err := p.step.attempt(ctx, batch, &p.part)
 	p.total.Calls += p.part.Calls
 	p.total.Fuel += p.part.Fuel

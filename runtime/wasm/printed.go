@@ -46,18 +46,14 @@ func (w *printed) line(level slog.Level, text []byte) {
 	if w.log == nil || len(text) == 0 {
 		return
 	}
-	now := w.now()
-	if now.Sub(w.second) >= time.Second {
-		if w.skipped > 0 {
-			w.log.Warn("connector lines left out", "lines", w.skipped)
-		}
-		w.second, w.lines, w.skipped = now, 0, 0
+	if now := w.now(); now.Sub(w.second) >= time.Second {
+		w.report()
+		w.second, w.lines = now, 0
 	}
 	if w.lines++; w.lines > linesPerSecondMax {
 		w.skipped++
 		return
 	}
-
 	attr := slog.String("text", string(text[:min(len(text), lineBytesMax)]))
 	switch {
 	case level >= slog.LevelError:
@@ -71,8 +67,28 @@ func (w *printed) line(level slog.Level, text []byte) {
 	}
 }
 
-// begin forgets what earlier calls printed.
-func (w *printed) begin() { w.head = w.head[:0] }
+// report says how many lines were left out since the last report.
+func (w *printed) report() {
+	if w.skipped > 0 {
+		w.log.Warn("connector lines left out", "lines", w.skipped)
+		w.skipped = 0
+	}
+}
+
+// begin forgets what earlier calls printed, and reports what they had left out.
+func (w *printed) begin() {
+	w.head = w.head[:0]
+	if w.skipped > 0 && w.now().Sub(w.second) >= time.Second {
+		w.report()
+	}
+}
+
+// end reports what is left, when the instance ends.
+func (w *printed) end() {
+	if w.log != nil {
+		w.report()
+	}
+}
 
 // lastWords returns what the guest printed in the call that ended badly, as one
 // line: of a Go guest its panic, without the stack, which is the author's business.

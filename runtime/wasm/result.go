@@ -13,6 +13,9 @@ type Result struct {
 	// that the connector refused. Together they are all.
 	Passed, Edited, Dropped, Replaced int
 	Dead                              []DeadRow
+	// Writes are what the connector changed in its kv, in order. They are to be
+	// made durable before anything of Out goes out, and before the next batch.
+	Writes []Write
 	// Calls counts guest calls, and Fuel what all calls for the batch used, in
 	// units of InstanceConfig.Fuel.
 	Calls int
@@ -42,7 +45,7 @@ type DeadRow struct {
 func (r *Result) reset() {
 	r.Out = nil
 	r.Passed, r.Edited, r.Dropped, r.Replaced, r.Calls, r.Fuel = 0, 0, 0, 0, 0, 0
-	r.Dead = r.Dead[:0]
+	r.Dead, r.Writes = r.Dead[:0], r.Writes[:0]
 	r.verdicts, r.edited, r.editedParts = r.verdicts[:0], false, 0
 	r.given.Reset()
 	r.given.BeginTx(sdk.TxInfo{})

@@ -37,6 +37,10 @@ type chosen struct {
 // NewStep makes a step with its first instance. The error is Instantiate's. The
 // module stays the caller's to close, after the step.
 func NewStep(ctx context.Context, m *Module, c StepConfig) (*Step, error) {
+	if c.Instance.Metrics == nil {
+		c.Instance.Metrics = NewMetrics()
+	}
+	c.Instance.overlay = newOverlay(c.Instance.path(), c.Instance.KV, c.Instance.KVBytesMax)
 	inst, err := m.Instantiate(ctx, c.Instance)
 	if err != nil {
 		return nil, err
@@ -54,6 +58,9 @@ func (s *Step) Module() *Module { return s.module }
 
 // MemoryBytes returns the memory that the step's instance has.
 func (s *Step) MemoryBytes() int64 { return s.inst.Load().MemoryBytes() }
+
+// Metrics returns what the connector counts.
+func (s *Step) Metrics() *Metrics { return s.config.Instance.Metrics }
 
 // Restarts returns how many instances were made anew after a crash or a timeout.
 func (s *Step) Restarts() int { return int(s.restarts.Load()) }
@@ -84,6 +91,7 @@ func (s *Step) Process(ctx context.Context, in *sdk.Batch, res *Result) error {
 			return err
 		}
 	}
+	s.config.Instance.overlay.reset()
 	all, none := s.choose(in)
 	if none {
 		res.reset()
@@ -93,6 +101,9 @@ func (s *Step) Process(ctx context.Context, in *sdk.Batch, res *Result) error {
 	}
 	if all {
 		err := s.attempt(ctx, in, res)
+		if err == nil {
+			res.Writes = s.config.Instance.overlay.appendTo(res.Writes)
+		}
 		if !blamesRows(err) {
 			return err
 		}

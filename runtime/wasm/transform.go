@@ -28,17 +28,23 @@ func (i *Instance) Transform(ctx context.Context, in *sdk.Batch, res *Result) er
 		res.Out = in
 		return i.broken
 	}
-	before := i.fuel
+	before, mark := i.fuel, i.beginBatch()
 	err := i.run(ctx, in, res)
 	res.Fuel = i.fuel - before
 	if err != nil {
+		i.dropBatch(mark)
 		return err
+	}
+	if i.config.overlay == nil {
+		res.Writes = i.kv.appendTo(res.Writes)
 	}
 	out := i.schemas.outOf(in.Schemas())
 	same := len(out) == len(in.Schemas()) && &out[0] == &in.Schemas()[0]
 	if err := res.finish(in, out, same); err != nil {
+		i.dropBatch(mark)
 		return i.violation(err.Error())
 	}
+	i.changes.count(i.config.Metrics)
 	return nil
 }
 
@@ -50,7 +56,7 @@ func (i *Instance) run(ctx context.Context, in *sdk.Batch, res *Result) error {
 		return err
 	}
 	i.clock.wall = in.Time() * int64(time.Microsecond)
-	i.pcg.Seed(i.seed[0], i.seed[1]^in.Seq())
+	i.seedFrom(in)
 	now, capacity := in, in.Size()+room
 	for first := 0; first < in.Rows(); {
 		done, want, err := i.transformFrom(ctx, now, first, capacity, res)
@@ -89,7 +95,9 @@ func (i *Instance) transformFrom(ctx context.Context, now *sdk.Batch, first, cap
 	copy(view, now.Bytes())
 	sdk.SetCapacity(view, len(view))
 	sdk.SetFirstRow(view, first)
+	i.rowsFrom, i.rowsEnd, i.kvMark = first, now.Rows(), i.kv.mark()
 	v, err := i.call(ctx, exportTransform, uint64(size), 0)
+	i.rowsEnd = 0
 	if err != nil {
 		return 0, 0, err
 	}
@@ -109,6 +117,7 @@ func (i *Instance) transformFrom(ctx context.Context, now *sdk.Batch, first, cap
 	if int(result.RowsDone) == first && result.Want <= uint32(len(view)) {
 		return 0, 0, i.violation("it did no row and asks for no more room than it had")
 	}
+	i.kv.keepRows(i.kvMark, int(result.RowsDone))
 	if err := i.take(now, first, result, res); err != nil {
 		return 0, 0, err
 	}

@@ -7,6 +7,7 @@ import "bytes"
 type vetted struct {
 	survey
 	imports        []importName
+	importTypes    []funcType
 	exports        map[string]funcType
 	memoryExported bool
 }
@@ -40,6 +41,7 @@ func (s *survey) layOut() *vetted {
 		v.imports = append(v.imports, importName{string(r.name()), string(r.name())})
 		r.u8()
 		funcs = append(funcs, r.u32())
+		v.importTypes = append(v.importTypes, types[funcs[len(funcs)-1]])
 	}
 	r = reader{p: s.functionSection}
 	for n := r.length(); n > 0; n-- {

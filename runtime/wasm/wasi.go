@@ -21,32 +21,47 @@ const (
 	errnoNosys   = 52
 )
 
-var wasiFuncs = map[string]hostFunc{
-	"args_sizes_get":    wasiTwoZeros,
-	"args_get":          wasiNothing,
-	"environ_sizes_get": wasiTwoZeros,
-	"environ_get":       wasiNothing,
-	"clock_time_get":    wasiClock,
-	"clock_res_get":     wasiClockRes,
-	"random_get":        wasiRandom,
-	"fd_write":          wasiWrite,
-	"poll_oneoff":       wasiPoll,
-	"sched_yield":       wasiNothing,
-	"proc_exit":         wasiExit,
-	"fd_fdstat_get":     wasiBadf,
-	"fd_prestat_get":    wasiBadf,
-	"fd_close":          wasiBadf,
-	"fd_read":           wasiBadf,
-	"fd_seek":           wasiBadf,
+// wasiFuncs are those that answer, wasiAbsent those that say that there is
+// nothing to work on. Together they are all of preview 1.
+var wasiFuncs = map[string]offered{
+	"args_sizes_get":    {wasiTwoZeros, "ii:i"},
+	"args_get":          {wasiNothing, "ii:i"},
+	"environ_sizes_get": {wasiTwoZeros, "ii:i"},
+	"environ_get":       {wasiNothing, "ii:i"},
+	"clock_time_get":    {wasiClock, "iIi:i"},
+	"clock_res_get":     {wasiClockRes, "ii:i"},
+	"random_get":        {wasiRandom, "ii:i"},
+	"fd_write":          {wasiWrite, "iiii:i"},
+	"poll_oneoff":       {wasiPoll, "iiii:i"},
+	"sched_yield":       {wasiNothing, ":i"},
+	"proc_exit":         {wasiExit, "i:"},
+	"fd_fdstat_get":     {wasiBadf, "ii:i"},
+	"fd_prestat_get":    {wasiBadf, "ii:i"},
+	"fd_close":          {wasiBadf, "i:i"},
+	"fd_read":           {wasiBadf, "iiii:i"},
+	"fd_seek":           {wasiBadf, "iIii:i"},
 }
 
-// wasiRefused are the other functions of preview 1: they can be imported, as
-// toolchains do, and answer that they are not there.
-var wasiRefused = names("fd_advise fd_allocate fd_datasync fd_fdstat_set_flags fd_fdstat_set_rights " +
-	"fd_filestat_get fd_filestat_set_size fd_filestat_set_times fd_pread fd_prestat_dir_name fd_pwrite fd_readdir " +
-	"fd_renumber fd_sync fd_tell path_create_directory path_filestat_get path_filestat_set_times path_link path_open " +
-	"path_readlink path_remove_directory path_rename path_symlink path_unlink_file proc_raise " +
-	"sock_accept sock_recv sock_send sock_shutdown")
+// wasiAbsent are files, sockets and signals: they can be imported, as toolchains
+// do, and answer that they are not there.
+var wasiAbsent = map[string]string{
+	"fd_advise": "iIIi:i", "fd_allocate": "iII:i", "fd_datasync": "i:i", "fd_fdstat_set_flags": "ii:i",
+	"fd_fdstat_set_rights": "iII:i", "fd_filestat_get": "ii:i", "fd_filestat_set_size": "iI:i",
+	"fd_filestat_set_times": "iIIi:i", "fd_pread": "iiiIi:i", "fd_prestat_dir_name": "iii:i", "fd_pwrite": "iiiIi:i",
+	"fd_readdir": "iiiIi:i", "fd_renumber": "ii:i", "fd_sync": "i:i", "fd_tell": "ii:i",
+	"path_create_directory": "iii:i", "path_filestat_get": "iiiii:i", "path_filestat_set_times": "iiiiIIi:i",
+	"path_link": "iiiiiii:i", "path_open": "iiiiiIIii:i", "path_readlink": "iiiiii:i", "path_remove_directory": "iii:i",
+	"path_rename": "iiiiii:i", "path_symlink": "iiiii:i", "path_unlink_file": "iii:i", "proc_raise": "i:i",
+	"sock_accept": "iii:i", "sock_recv": "iiiiii:i", "sock_send": "iiiii:i", "sock_shutdown": "ii:i",
+}
+
+// wasi returns a function of preview 1 and its type.
+func wasi(name string) (hostFunc, string) {
+	if f, ok := wasiFuncs[name]; ok {
+		return f.call, f.kind
+	}
+	return wasiNosys, wasiAbsent[name]
+}
 
 // exitTrap ends a guest call from within a host function: proc_exit.
 type exitTrap struct{ code uint32 }
@@ -121,12 +136,7 @@ func wasiRandom(i *Instance, mem []byte, stack []uint64) {
 		stack[0] = errnoFault
 		return
 	}
-	i.ctx.pay(len(p))
-	for len(p) > 0 {
-		var word [8]byte
-		binary.LittleEndian.PutUint64(word[:], i.random.Uint64())
-		p = p[copy(p, word[:]):]
-	}
+	i.fillRandom(p)
 	stack[0] = errnoSuccess
 }
 

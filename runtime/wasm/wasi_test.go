@@ -3,29 +3,29 @@ package wasm
 import (
 	"encoding/binary"
 	"log/slog"
-	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
 )
 
-// surroundings is an instance with no guest: all that the WASI functions use.
-func surroundings() *Instance {
-	i := &Instance{pcg: rand.NewPCG(1, 2)}
-	i.random = rand.New(i.pcg)
+// guestless is an instance with no guest: all that host functions use.
+func guestless() *Instance {
+	i := &Instance{}
+	i.ctx = &callContext{inst: i}
+	i.surround()
 	i.clock.wall = 1_000_000
 	return i
 }
 
 func callWASI(i *Instance, name string, mem []byte, args ...uint64) uint64 {
 	stack := append(args, 0)
-	wasiFuncs[name](i, mem, stack)
+	wasiFuncs[name].call(i, mem, stack)
 	return stack[0]
 }
 
 // No pointer that a guest makes up reaches outside its memory.
 func TestWASIRefusesWildPointers(t *testing.T) {
-	i, mem := surroundings(), make([]byte, 4096)
+	i, mem := guestless(), make([]byte, 4096)
 	const wild = 1<<32 - 4
 	binary.LittleEndian.PutUint32(mem[64:], 4090) // an iovec that runs past the end
 	binary.LittleEndian.PutUint32(mem[68:], 100)
@@ -51,8 +51,49 @@ func TestWASIRefusesWildPointers(t *testing.T) {
 	}
 }
 
+// Preview 1 is offered whole, since toolchains import what they never call: no
+// module fails to load for it, and what is not there says so.
+func TestWASIIsComplete(t *testing.T) {
+	all := strings.Fields(`args_get args_sizes_get clock_res_get clock_time_get environ_get environ_sizes_get fd_advise
+		fd_allocate fd_close fd_datasync fd_fdstat_get fd_fdstat_set_flags fd_fdstat_set_rights fd_filestat_get
+		fd_filestat_set_size fd_filestat_set_times fd_pread fd_prestat_dir_name fd_prestat_get fd_pwrite fd_read fd_readdir
+		fd_renumber fd_seek fd_sync fd_tell fd_write path_create_directory path_filestat_get path_filestat_set_times
+		path_link path_open path_readlink path_remove_directory path_rename path_symlink path_unlink_file poll_oneoff
+		proc_exit proc_raise random_get sched_yield sock_accept sock_recv sock_send sock_shutdown`)
+	for _, name := range all {
+		f, kind := wasi(name)
+		if f == nil || kind == "" || checkImport(importName{wasiModule, name}) != nil {
+			t.Errorf("%s is not offered", name)
+		}
+		if _, answers := wasiFuncs[name]; answers {
+			continue
+		}
+		stack := make([]uint64, 10)
+		if f(guestless(), nil, stack); stack[0] != errnoNosys {
+			t.Errorf("%s answers %d", name, stack[0])
+		}
+	}
+	if n := len(wasiFuncs) + len(wasiAbsent); n != len(all) {
+		t.Errorf("%d functions are offered, preview 1 has %d", n, len(all))
+	}
+	for _, fd := range []string{"fd_read", "fd_seek", "fd_close", "fd_fdstat_get", "fd_prestat_get"} {
+		if got := callWASI(guestless(), fd, make([]byte, 64), 3, 0, 0, 0); got != errnoBadf {
+			t.Errorf("%s of descriptor 3: %d", fd, got)
+		}
+	}
+	if checkImport(importName{wasiModule, "path_open2"}) == nil || checkImport(importName{"wasi_unstable", "fd_write"}) == nil {
+		t.Error("what is not of preview 1 may be imported")
+	}
+}
+
+// proc_exit ends the call as a trap does: a new instance takes over.
+func TestExitIsATrap(t *testing.T) {
+	i := labInstance(t, "")
+	refusedFor(t, i.Transform(t.Context(), batchOf("exit:3"), &Result{}), codeTrap, "ended itself with code 3")
+}
+
 func TestClockNeverGoesBack(t *testing.T) {
-	i, mem := surroundings(), make([]byte, 4096)
+	i, mem := guestless(), make([]byte, 4096)
 	last := uint64(0)
 	for n := range 100 {
 		sub := mem[64 : 64+subBytes]
@@ -79,7 +120,7 @@ func TestClockNeverGoesBack(t *testing.T) {
 
 // Of several, the earliest timeout passes; a file answers at once that it is none.
 func TestPollTakesTheEarliest(t *testing.T) {
-	i, mem := surroundings(), make([]byte, 4096)
+	i, mem := guestless(), make([]byte, 4096)
 	for k, timeout := range []uint64{5000, 3000, 9000} {
 		binary.LittleEndian.PutUint64(mem[64+subBytes*k:], uint64(k+1))
 		binary.LittleEndian.PutUint64(mem[64+subBytes*k+subTimeout:], timeout)
@@ -111,6 +152,13 @@ func TestPrintedIsBounded(t *testing.T) {
 	w.write([]byte("after\n"))
 	if n := strings.Count(out.String(), "flood"); n != linesPerSecondMax-2 || !strings.Contains(out.String(), "lines=902") || !strings.Contains(out.String(), "after") {
 		t.Errorf("%d lines", n)
+	}
+	for range 1000 {
+		w.write([]byte("flood\n"))
+	}
+	w.end()
+	if !strings.Contains(out.String(), "lines=901") {
+		t.Error("what is left out is not reported at the end")
 	}
 	if len(w.head) > printedHeadBytes || len(w.partial) > lineBytesMax {
 		t.Error("what is kept grows")

@@ -29,7 +29,10 @@
 //
 // The package builds natively too: New makes an instance that tests drive
 // without a host. What a connector keeps in its fields lasts as long as its
-// instance and no longer; a new instance may take over at any batch.
+// instance and no longer; a new instance may take over at any batch. What must
+// last is kept with sdk/guest/kv. That and the other capabilities (log, metrics,
+// clock, random, secret) are packages of their own, because importing one is asking
+// for it.
 //
 // Neighbours: sdk (the batch and the ABI's constants), runtime/wasm (the host),
 // sdk/sdktest (golden cases, natively and in the host).

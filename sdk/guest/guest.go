@@ -33,6 +33,15 @@ type Connector interface {
 	Row(r sdk.Row, out *Output) (sdk.Verdict, error)
 }
 
+// Warmer may be implemented by connectors whose Init takes long for reasons
+// that are the same for every configuration, such as encoding/json making
+// itself acquainted with a type. Warm is called while the module starts, by
+// Register, and what it leaves in memory is there in all instances: the host
+// starts a module once, and has the others begin with a copy. It must not
+// print, use capabilities, or depend on package-level variables that are
+// declared behind Register.
+type Warmer interface{ Warm() }
+
 // Instance is a connector in the midst of its host. Its methods are the ABI's
 // calls with Go's types; the WebAssembly exports wrap them.
 type Instance struct {
@@ -114,6 +123,11 @@ func (i *Instance) Transform(n int) (sdk.Result, error) {
 	if err := i.batch.Attach(i.bufs[sdk.BufBatch][:n], i.schemas); err != nil {
 		return sdk.Result{}, coded(sdk.CodeBadBatch, err)
 	}
+	working = i
+	defer func() { working = nil }()
+	if onBatch != nil {
+		onBatch()
+	}
 	first, rows := i.batch.FirstRow(), i.batch.Rows()
 	i.verdicts = slices.Grow(i.verdicts[:0], rows-first)
 	i.out.reset(&i.batch)
@@ -175,6 +189,9 @@ func (i *Instance) settle(v sdk.Verdict, err error) (sdk.Verdict, error) {
 	case sdk.VerdictDeadLetter:
 		i.out.takeBack()
 		i.out.fileReason()
+		if onRefused != nil {
+			onRefused(i.out.row)
+		}
 	case sdk.VerdictPass, sdk.VerdictDrop, sdk.VerdictEdited:
 		i.out.takeBack()
 	default:

@@ -11,8 +11,34 @@ var registered Instance
 // documentation for why.
 func Register(c Connector) bool {
 	registered.connector = c
+	if w, ok := c.(Warmer); ok {
+		w.Warm()
+	}
 	return true
 }
+
+// working is the instance that transforms a batch, onBatch is told when it
+// begins and onRefused of each row that it refuses: for the packages of
+// capabilities.
+var (
+	working   *Instance
+	onBatch   func()
+	onRefused func(row int)
+)
+
+// CurrentRow returns the index of the row in hand; ok is false outside Row. It
+// is for the packages of capabilities, which tell the host what a call is for.
+func CurrentRow() (row int, ok bool) {
+	if working == nil {
+		return 0, false
+	}
+	return working.out.row, true
+}
+
+// Follow has began called before the first row that the host gives, and refused
+// with each row that the connector refuses; either may be nil. It is for the
+// packages of capabilities, one of them.
+func Follow(began func(), refused func(row int)) { onBatch, onRefused = began, refused }
 
 // address returns where a buffer lies in the module's memory. Natively it means
 // nothing.

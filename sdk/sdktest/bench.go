@@ -9,7 +9,7 @@ import (
 
 // Bench measures the connector of the package under test in the host: one call
 // per batch of 256 rows for each configuration, named by its key. It reports
-// time and fuel per row.
+// time and fuel per row. What it keeps is in memory, and forgotten behind each batch.
 func Bench(b *testing.B, configs map[string]string, s *sdk.Schema, fill func(b *sdk.Builder, row int)) {
 	m := Module(b, ".")
 	const rows = 256
@@ -27,7 +27,7 @@ func Bench(b *testing.B, configs map[string]string, s *sdk.Schema, fill func(b *
 	in := builder.Seal(schemas)
 	for name, with := range configs {
 		b.Run(name, func(b *testing.B) {
-			i, err := m.Instantiate(b.Context(), wasm.InstanceConfig{Config: []byte(with)})
+			i, err := m.Instantiate(b.Context(), wasm.InstanceConfig{Config: []byte(with), Capabilities: m.Manifest().Capabilities, KV: kept{}})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -15,14 +15,15 @@ import (
 
 // Case is one golden case.
 type Case struct {
-	With      json.RawMessage `json:"with"`       // the connector's configuration
-	InitError string          `json:"init_error"` // part of Init's error; nothing else is tried then
-	Tables    []Table         `json:"tables"`
-	Schema    []Table         `json:"schema"`       // what the tables become; empty is not looked at
-	SchemaErr string          `json:"schema_error"` // part of Schema's error for the first table
-	Rows      []Row           `json:"rows"`
-	Want      []Row           `json:"want"` // rows that come out
-	Dead      []Dead          `json:"dead"` // rows that are refused
+	With      json.RawMessage   `json:"with"`       // the connector's configuration
+	Secrets   map[string]string `json:"secrets"`    // what the step gives it by name
+	InitError string            `json:"init_error"` // part of Init's error; nothing else is tried then
+	Tables    []Table           `json:"tables"`
+	Schema    []Table           `json:"schema"`       // what the tables become; empty is not looked at
+	SchemaErr string            `json:"schema_error"` // part of Schema's error for the first table
+	Rows      []Row             `json:"rows"`
+	Want      []Row             `json:"want"` // rows that come out
+	Dead      []Dead            `json:"dead"` // rows that are refused
 }
 
 // Table is a table's definition.
@@ -49,6 +50,7 @@ type Row struct {
 	Before  map[string]json.RawMessage `json:"before,omitempty"`
 	After   map[string]json.RawMessage `json:"after,omitempty"`
 	Subject string                     `json:"subject,omitempty"`
+	Headers string                     `json:"headers,omitempty"` // lines "Name: value\n" that it asks for
 }
 
 // Dead is a refused row: its index, and part of the reason.
@@ -226,8 +228,8 @@ func slotOf(typ sdk.Type, text string) (uint64, error) {
 // everything else as text.
 func render(r sdk.Row) Row {
 	s := r.Schema()
-	subject, _, _ := r.Dest()
-	out := Row{Table: s.FullName(), Op: opName(r.Op()), Subject: string(subject)}
+	subject, _, headers := r.Dest()
+	out := Row{Table: s.FullName(), Op: opName(r.Op()), Subject: string(subject), Headers: string(headers)}
 	image := func(m sdk.Image) map[string]json.RawMessage {
 		if !m.Valid() {
 			return nil

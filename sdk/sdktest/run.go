@@ -173,7 +173,8 @@ func (c *Case) hosted(t *testing.T, m *wasm.Module) outcome {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := wasm.NewStep(t.Context(), m, wasm.StepConfig{Instance: wasm.InstanceConfig{Pipeline: "test", Step: "case", Config: c.With}})
+	s, err := wasm.NewStep(t.Context(), m, wasm.StepConfig{Instance: wasm.InstanceConfig{Pipeline: "test", Step: "case", Config: c.With,
+		Capabilities: m.Manifest().Capabilities, Secrets: c.secrets(), KV: kept{}}})
 	if err != nil {
 		return outcome{Err: err.Error()}
 	}
@@ -214,6 +215,7 @@ func (c *Case) native(t *testing.T, connector guest.Connector) outcome {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.surround(in)
 	i := guest.New(connector)
 	put := func(kind uint32, p []byte, capacity int) int {
 		copy(i.Buf(kind, capacity), p)

@@ -113,7 +113,7 @@ func newRig(t testing.TB, from *position.Position, tx string, change ...func(*Op
 		f(&o)
 	}
 	r.Assembler = New(o)
-	r.Begin(from, tx)
+	r.Begin(from, cdc.Start{Tx: tx})
 	return r
 }
 

@@ -40,10 +40,17 @@ type Options struct {
 	// KeepGTIDs says that positions carry sets of GTIDs; without it file and
 	// position decide, and GTIDs only name transactions.
 	KeepGTIDs bool
+	// PassOversize leaves out rows of followed tables in events beyond
+	// EventBytesMax, and puts them on record.
+	PassOversize bool
 	// Files says that File names the files; what the log says of its next one
 	// does not count.
 	Files bool
 	Emit  func(context.Context, *cdc.Batch) error
+	// Blocked is told true before a batch is handed out while the reading may be
+	// broken off and begun again at the boundary, and false behind it; nil for
+	// nobody. The budget and the pipeline may take long over a batch.
+	Blocked func(bool)
 	// Log reads large prepared transactions again, and those that were prepared
 	// before reading began; nil refuses them.
 	Log Log
@@ -78,6 +85,7 @@ type Assembler struct {
 	tables  schemas
 	defs    definitions
 	until   string // Start.Tx, until it comes
+	done    uint64 // rows of it that are delivered
 	notThis uint64 // transactions of the first file that begin before it are done
 	sent    sent
 	xa      prepared
@@ -106,8 +114,8 @@ func New(o Options) *Assembler {
 
 // Begin starts reading at a position: the first events must be those that the
 // server or the file has there.
-func (a *Assembler) Begin(from *position.Position, tx string) {
-	a.until = tx
+func (a *Assembler) Begin(from *position.Position, start cdc.Start) {
+	a.until, a.done = start.Tx, start.Rows
 	a.sent = sent{}
 	a.restart(from)
 	a.defs.begin(from, a.o.Filter)
@@ -162,10 +170,24 @@ func (a *Assembler) newParser() *binlog.Parser {
 func (a *Assembler) Position() *position.Position { return a.at.position() }
 
 // Server names the server that the events come from now.
-func (a *Assembler) Server(name string) { a.at.server = name }
+func (a *Assembler) Server(name string) { a.at.servedBy(name) }
 
-// Waiting returns the transaction that is still looked for, or "".
-func (a *Assembler) Waiting() string { return a.until }
+// Waiting returns the transaction that the log must still hold: the one that is
+// looked for, or else the one that a lost connection cut off; "" for none.
+func (a *Assembler) Waiting() string {
+	if a.until != "" {
+		return a.until
+	}
+	return a.sent.id
+}
+
+// Seeking reports whether what is read now was delivered before.
+func (a *Assembler) Seeking() bool {
+	if !a.tx.open {
+		return a.Waiting() != ""
+	}
+	return a.until != "" || a.tx.skip || a.tx.rows < a.tx.free
+}
 
 // Event takes the next raw event of the log; raw is not kept.
 func (a *Assembler) Event(ctx context.Context, raw []byte) error {
@@ -290,6 +312,10 @@ func (a *Assembler) emit(ctx context.Context) error {
 		Definitions: a.defs.told,
 	}
 	a.defs.told = nil
+	if a.o.Blocked != nil && !(a.tx.open && a.tx.handed > 0) {
+		a.o.Blocked(true)
+		defer a.o.Blocked(false)
+	}
 	if a.o.Env.Share != nil {
 		held, err := a.o.Env.Share.Acquire(ctx, int64(batch.Size()))
 		if err != nil {

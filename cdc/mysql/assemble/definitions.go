@@ -207,16 +207,17 @@ func (a *Assembler) forget(s statement.Statement, later func(*position.Position)
 
 // prepare makes schema and decoder. Where the log does not name its columns,
 // the history of definitions has to, or else the catalog; and it must agree
-// with the log. MariaDB's UUID and INET types are never told by the log.
+// with the log. MariaDB's UUID and INET types are never told by the log, nor are
+// the digits of its old temporal formats.
 func (a *Assembler) prepare(ctx context.Context, m *binlog.TableMap) (*table, error) {
 	n := tables.Name{DB: m.DB, Table: m.Table}
-	needed := !m.HasNames()
+	needed := !m.Complete()
 	if !needed && a.at.flavor != gtid.MariaDB {
 		return a.build(m, nil)
 	}
 	var told error // why the history won't do
 	if f := a.defs.history.Fact(n); f.Table != nil {
-		t, err := a.build(m, describe(f.Table, m))
+		t, err := a.build(m, a.describe(f.Table, m))
 		if err == nil {
 			return t, a.used(n, f, needed)
 		}
@@ -239,7 +240,7 @@ func (a *Assembler) prepare(ctx context.Context, m *binlog.TableMap) (*table, er
 	}
 	var c *binlog.CatalogTable
 	if f.Table != nil {
-		c = describe(f.Table, m)
+		c = a.describe(f.Table, m)
 	}
 	t, err := a.build(m, c)
 	if err != nil {
@@ -275,7 +276,7 @@ func (a *Assembler) used(n tables.Name, f schema.Fact, needed bool) error {
 
 // describe makes of a definition what BuildSchema takes, for the table that the
 // log describes.
-func describe(t *schema.Table, m *binlog.TableMap) *binlog.CatalogTable {
+func (a *Assembler) describe(t *schema.Table, m *binlog.TableMap) *binlog.CatalogTable {
 	c := &binlog.CatalogTable{DB: t.DB, Table: t.Name, Columns: make([]binlog.CatalogColumn, len(t.Columns))}
 	for i, col := range t.Columns {
 		c.Columns[i] = binlog.CatalogColumn{Name: col.Name, Native: col.Native, Nullable: !col.NotNull,
@@ -283,6 +284,9 @@ func describe(t *schema.Table, m *binlog.TableMap) *binlog.CatalogTable {
 		if col.Implied && i < len(m.Columns) {
 			c.Columns[i].Nullable = m.Columns[i].Nullable
 		}
+	}
+	if a.at.flavor == gtid.MariaDB {
+		c.HashesMin, c.HashesMax = t.Hashes()
 	}
 	c.Key = t.Key(func(i int) bool { return c.Columns[i].Nullable })
 	return c

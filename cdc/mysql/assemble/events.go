@@ -19,9 +19,14 @@ func (a *Assembler) event(ctx context.Context, ev binlog.Event) error {
 		return a.rotate(ctx, ev)
 	case binlog.FormatDescriptionEvent:
 		a.tables.forgetMaps()
-		err := a.unfinished()
+		if err := a.unfinished(); err != nil {
+			return err
+		}
+		if err := a.begun(ev.Header); err != nil {
+			return err
+		}
 		a.behindHeader(ev.Header)
-		return err
+		return nil
 	case binlog.HeartbeatEvent, binlog.HeartbeatV2Event:
 		return a.heartbeat(ctx, ev)
 	case binlog.GTIDEvent, binlog.AnonymousGTIDEvent, binlog.GTIDTaggedEvent, binlog.MariaGTIDEvent:
@@ -75,9 +80,13 @@ func (a *Assembler) inside(ctx context.Context, ev binlog.Event) error {
 	if ev.Flags&binlog.FlagIgnorable != 0 {
 		return nil
 	}
-	return a.fault("unknown_event", "this version of cdcd does not know what the event means, and does not pass over it: "+
-		"switch off the server's feature that writes it, or use a newer version",
-		"an event of type %v in the log", ev.Type)
+	hint := "this version of cdcd does not know what the event means, and does not pass over it: " +
+		"switch off the server's feature that writes it, or use a newer version"
+	if ev.Type == binlog.MariaPartialRowDataEvent {
+		hint = "this version of cdcd does not put fragments of rows together: SET GLOBAL binlog_row_event_fragment_threshold " +
+			"to more than the largest row on the server, and copy the followed tables' content anew behind this position"
+	}
+	return a.fault("unknown_event", hint, "an event of type %v in the log", ev.Type)
 }
 
 // behindHeader moves behind an event that stands between transactions. One
@@ -148,6 +157,7 @@ func (a *Assembler) heartbeat(ctx context.Context, ev binlog.Event) error {
 	if err != nil {
 		return err
 	}
+	a.stats.idle(a.o.Env.Now())
 	if a.until != "" && a.at.set == nil {
 		return a.behind("the log ends here")
 	}
@@ -177,6 +187,9 @@ func (a *Assembler) gtid(ev binlog.Event) error {
 	id, time, maria, err := gtidOf(ev)
 	if err != nil {
 		return err
+	}
+	if !id.IsZero() && id.Flavor != a.at.flavor {
+		return a.fault("binlog_corrupt", "read the log with the server that wrote it", "a GTID of %v in a log of %v", id.Flavor, a.at.flavor)
 	}
 	if err := a.beginGTID(ev, id, time); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/cdcd-io/cdcd/cdc/mysql/binlog"
+	"github.com/cdcd-io/cdcd/cdc/mysql/gtid"
 	"github.com/cdcd-io/cdcd/internal/fault"
 )
 
@@ -50,7 +51,11 @@ func handle(t *testing.T, h EventHandling) {
 			s.query("BEGIN")
 		}
 		s.add(h.Type, 0, nil)
-		r := newRig(t, begin(), "")
+		from := begin()
+		if h.Type >= binlog.MariaAnnotateRowsEvent {
+			from.Flavor = gtid.MariaDB
+		}
+		r := newRig(t, from, "")
 		err := r.feed(t, s.events...)
 		code := ""
 		if err != nil {

@@ -1,7 +1,9 @@
 package assemble
 
 import (
+	"fmt"
 	"math"
+	"time"
 
 	"github.com/cdcd-io/cdcd/cdc/mysql/binlog"
 	"github.com/cdcd-io/cdcd/cdc/mysql/gtid"
@@ -16,6 +18,9 @@ type place struct {
 	server string
 	file   string
 	pos    uint64 // behind the last event, beyond 4 GiB too
+
+	born      uint32 // when the server began the file; 0 while not known
+	boundBorn uint32 // when it began boundFile
 
 	boundFile string
 	boundPos  uint64
@@ -36,13 +41,14 @@ func newPlace(p *position.Position) place {
 	}
 	if p.File != "" {
 		l.boundFile, l.boundPos, l.from = p.File, max(p.Pos, position.FirstPos), l.pos
+		l.boundBorn = p.Born
 	}
 	return l
 }
 
 // position returns the boundary.
 func (l *place) position() *position.Position {
-	p := &position.Position{Flavor: l.flavor, File: l.boundFile, Pos: l.boundPos, GTIDs: l.set, Server: l.server,
+	p := &position.Position{Flavor: l.flavor, File: l.boundFile, Pos: l.boundPos, GTIDs: l.set, Server: l.server, Born: l.boundBorn,
 		Prepared: l.prepared}
 	if l.boundPos > math.MaxUint32 && l.set == nil {
 		p.From = l.from
@@ -58,6 +64,16 @@ func (l *place) encode() sdk.Position {
 	return l.text
 }
 
+// servedBy says which server the events come from. Its files are not those of
+// another one: with GTIDs, where the file does not decide, they are forgotten.
+func (l *place) servedBy(server string) {
+	if l.server != "" && l.server != server && l.set != nil {
+		l.file, l.boundFile, l.boundPos, l.boundBorn, l.from = "", "", 0, 0, 0
+	}
+	l.server = server
+	l.as = 0 // not as it was encoded
+}
+
 // bound makes the place behind the last event the boundary.
 func (l *place) bound() {
 	if l.boundFile == l.file && l.boundPos == l.pos {
@@ -66,7 +82,7 @@ func (l *place) bound() {
 	if l.boundFile != l.file || l.pos <= math.MaxUint32 {
 		l.from = min(l.pos, math.MaxUint32)
 	}
-	l.boundFile, l.boundPos = l.file, l.pos
+	l.boundFile, l.boundPos, l.boundBorn = l.file, l.pos, l.born
 	l.moved++
 }
 
@@ -82,6 +98,9 @@ func (l *place) commit(id gtid.ID) {
 
 // rotate goes to another file. It is a boundary.
 func (l *place) rotate(file string, pos uint64) {
+	if l.file != file {
+		l.born = 0
+	}
 	l.file, l.pos = file, pos
 	l.bound()
 }
@@ -113,4 +132,37 @@ func (l *place) start(h binlog.Header) uint64 {
 		return end.pos - uint64(h.Size)
 	}
 	return l.pos
+}
+
+// CodeReplaced is the code of the fault for a log that is not the one that was
+// read before, although its files have the same names.
+const CodeReplaced = "log_replaced"
+
+// HintReplaced is the way out of it.
+const HintReplaced = "find out who reset the log or restored the server; then begin anew: give the pipeline and its stream new names, " +
+	"and copy the followed tables' content"
+
+// Replaced says in a sentence that a file is not the one that was read.
+func Replaced(file string, born, before uint32) error {
+	clock := func(seconds uint32) string { return time.Unix(int64(seconds), 0).UTC().Format(time.RFC3339) }
+	return fmt.Errorf("the server began %s at %s; the file of that name in which reading stopped was begun at %s", file, clock(born), clock(before))
+}
+
+// begun takes note of when the file that is read was begun, which its format
+// description tells. A server whose log was reset (RESET BINARY LOGS AND GTIDS,
+// RESET MASTER), or that was restored from a backup, counts its files and its
+// GTIDs anew: their names say nothing then, but the time does.
+func (a *Assembler) begun(h binlog.Header) error {
+	l := &a.at
+	if a.o.Files {
+		return nil
+	}
+	if l.boundBorn != 0 && l.file == l.boundFile && h.Timestamp != l.boundBorn {
+		return a.fault(CodeReplaced, HintReplaced, "%w", Replaced(l.file, h.Timestamp, l.boundBorn))
+	}
+	l.born = h.Timestamp
+	if l.file == l.boundFile && l.boundBorn == 0 {
+		l.boundBorn, l.as = l.born, 0
+	}
+	return nil
 }

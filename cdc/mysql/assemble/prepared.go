@@ -27,6 +27,8 @@ type Log interface {
 	// more. An event is good until f returns. A fault of code position_purged says
 	// that the log does not have the place any more.
 	Reread(ctx context.Context, from *position.Prepared, f func(raw []byte) (more bool, err error)) error
+	// Files returns the names of the log's files, oldest first.
+	Files(ctx context.Context) ([]string, error)
 }
 
 // prepared is what is kept of XA transactions between XA PREPARE and their end.
@@ -146,7 +148,9 @@ func (a *Assembler) xaPrepare(ctx context.Context, ev binlog.Event) error {
 		return a.onePhase(ctx, p)
 	}
 	if !a.tx.before { // else the position that reading began with has it
-		if !a.tx.skip {
+		if a.tx.skip {
+			a.xa.drop(xid) // an earlier one of the same id
+		} else {
 			a.xa.close()
 		}
 		list := without(a.at.prepared, xid)
@@ -194,18 +198,16 @@ func (a *Assembler) onePhase(ctx context.Context, p *position.Prepared) error {
 // of XA COMMIT.
 func (a *Assembler) decide(ctx context.Context, s statement.Statement) error {
 	i := slices.IndexFunc(a.at.prepared, func(p position.Prepared) bool { return p.XID == s.Name })
-	switch {
-	case a.tx.before:
+	if a.tx.before {
 		return a.commit(ctx)
-	case s.Kind == statement.XARollback || a.tx.skip:
-	case i < 0:
-		return a.fault("xa_prepared_before", "begin at a place before its XA PREPARE (start: earliest), "+
-			"or copy the followed tables' content anew behind this position",
-			"XA COMMIT of %s, which was prepared before the place where reading began: what it changed is not known", s.Name)
-	default:
-		p := a.at.prepared[i]
+	}
+	if s.Kind == statement.XACommit && !a.tx.skip {
+		p, err := a.preparedAs(ctx, s.Name, i)
+		if err != nil {
+			return err
+		}
 		events, held := a.xa.held[p.XID]
-		if err := a.replay(ctx, &p, events, held); err != nil {
+		if err := a.replay(ctx, p, events, held); err != nil {
 			return err
 		}
 	}
@@ -216,23 +218,40 @@ func (a *Assembler) decide(ctx context.Context, s statement.Statement) error {
 	return a.commit(ctx)
 }
 
+// preparedAs returns the open transaction of an id: number i of the list, or one
+// from before the place where reading began.
+func (a *Assembler) preparedAs(ctx context.Context, xid string, i int) (*position.Prepared, error) {
+	if i >= 0 {
+		p := a.at.prepared[i]
+		return &p, nil
+	}
+	p, err := a.search(ctx, xid)
+	if p != nil || err != nil {
+		return p, err
+	}
+	return nil, a.fault("xa_prepared_before", "begin at a place before its XA PREPARE (start: earliest), "+
+		"or copy the followed tables' content anew behind this position",
+		"XA COMMIT of %s, which was prepared before the place where reading began, and not in the last %d log files: what it changed is not known",
+		xid, searchFilesMax)
+}
+
 // replay reads the rows of a prepared transaction into the open one: from the
 // events that are held, or else from the log.
 func (a *Assembler) replay(ctx context.Context, p *position.Prepared, events []byte, held bool) error {
-	outer := a.parser
-	a.parser = a.newParser()
-	a.tables.forgetMaps()
-	defer func() {
-		a.parser = outer
-		a.tables.forgetMaps()
-	}()
 	r := &replay{a: a, p: p}
-	if !held {
+	return a.apart(func() error {
+		if held {
+			return r.held(ctx, events)
+		}
 		return r.fromLog(ctx)
-	}
+	})
+}
+
+// held takes the events from memory.
+func (r *replay) held(ctx context.Context, events []byte) error {
 	for len(events) > 0 {
 		size := binary.LittleEndian.Uint32(events[9:])
-		ev, err := a.parser.Parse(events[:size])
+		ev, err := r.a.parser.Parse(events[:size])
 		if err != nil {
 			return err
 		}

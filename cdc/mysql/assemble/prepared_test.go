@@ -53,6 +53,8 @@ func (s *script) Reread(_ context.Context, p *position.Prepared, f func([]byte) 
 	return nil
 }
 
+func (s *script) Files(context.Context) ([]string, error) { return []string{"binlog.000001"}, nil }
+
 func withLog(s *script) func(*Options) { return func(o *Options) { o.Log = s } }
 
 // from is the index of the first event at or behind an offset.
@@ -216,7 +218,48 @@ func TestXALost(t *testing.T) {
 	}
 }
 
+// TestXASearch: reading begins behind an XA PREPARE.
+func TestXASearch(t *testing.T) {
+	s := (&script{}).at(4)
+	s.xaTx("a", 7, false) // an older one of the same id
+	s.add(binlog.AnonymousGTIDEvent, 0, make([]byte, 25))
+	s.query("XA COMMIT 'a'")
+	s.xaTx("a", 3, false)
+	s.xaTx("b", 5, false)
+	s.xaTx("done", 1, false)
+	s.add(binlog.AnonymousGTIDEvent, 0, make([]byte, 25))
+	s.query("XA COMMIT 'done'")
+	from := begin()
+	from.Pos = s.pos
+	s.tx(1)
+	for _, c := range []struct {
+		xid, code string
+		rows      int
+	}{{"a", "", 4}, {"b", "", 6}, {"done", "xa_prepared_before", 0}, {"never", "xa_prepared_before", 0}} {
+		log := *s
+		log.add(binlog.AnonymousGTIDEvent, 0, make([]byte, 25))
+		log.query("XA COMMIT '" + c.xid + "'")
+		log.xaTx(c.xid, 9, false) // later ones of the same id don't count
+		r := newRig(t, from, "", withLog(&log))
+		err := r.feed(t, log.events[log.from(from.Pos):]...)
+		if c.code != "" {
+			if !fault.HasCode(err, c.code) {
+				t.Errorf("%s: %v", c.xid, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(r.flushed(t)); n != c.rows || len(r.at.prepared) != 1 {
+			t.Errorf("%s: %d rows, %v is open", c.xid, n, r.at.prepared)
+		}
+	}
+}
+
 type purgedLog struct{}
+
+func (purgedLog) Files(context.Context) ([]string, error) { return []string{"binlog.000001"}, nil }
 
 func (purgedLog) Reread(context.Context, *position.Prepared, func([]byte) (bool, error)) error {
 	return fault.New(fault.Environment, "position_purged", "", "", "gone")

@@ -107,24 +107,28 @@ func (a *Assembler) rows(ctx context.Context, ev binlog.Event) error {
 	if a.tx.skip {
 		return nil
 	}
-	h, data, err := a.parser.RowsHeader(ev)
-	if err != nil {
+	id, err := a.parser.RowsTable(ev)
+	if err != nil || id == binlog.DummyTableID {
 		return err
 	}
-	if h.TableID == binlog.DummyTableID {
-		return nil
-	}
-	t := a.tables.maps[a.parser.Table(h.TableID)]
+	t := a.tables.maps[a.parser.Table(id)]
 	switch {
 	case t == nil:
+		if _, _, err := a.parser.RowsHeader(ev); err != nil {
+			return err // which says more
+		}
 		return a.fault("binlog_corrupt", "read again from the beginning of the log file",
-			"rows of table %d, which the log did not describe", h.TableID)
+			"rows of table %d, which the log did not describe", id)
 	case t.plan == nil:
-		return nil
+		return nil // not followed: nothing but the id was read
 	case !a.tx.open:
 		return a.fault("binlog_corrupt", "read again from the beginning of the log file", "rows outside of a transaction")
 	}
-	if data, err = a.parser.Expand(&h, data); err != nil {
+	h, data, err := a.parser.RowsHeader(ev)
+	if err == nil {
+		data, err = a.parser.Expand(&h, data)
+	}
+	if err != nil {
 		return err
 	}
 	rows, err := t.plan.Rows(h, data)

@@ -13,6 +13,7 @@ type Stats struct {
 	Bytes, Rows, Txs uint64
 	Event            time.Time // when the last event came
 	Commit           time.Time // of the last transaction
+	Idle             time.Time // when the server last said that it has nothing more
 	Position         sdk.Position
 	LogPos           string
 }
@@ -51,6 +52,13 @@ func (s *stats) seen(now time.Time) {
 	s.s.Event = now
 	s.s.Bytes += s.bytes
 	s.bytes = 0
+}
+
+// idle notes that the server had nothing more to send.
+func (s *stats) idle(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.s.Idle = now
 }
 
 // Stats returns what was read so far; from any goroutine.

@@ -32,6 +32,7 @@ type tx struct {
 	server uint32
 
 	rows       uint64 // followed rows so far
+	free       uint64 // as many are delivered already, and not limited in speed
 	handed     uint64 // of them in batches that were emitted
 	partRows   int    // in the open part,
 	partBytes  int    // and its size: depends on nothing but the rows
@@ -98,7 +99,7 @@ func (a *Assembler) seek() error {
 	if a.until != "" {
 		switch {
 		case string(t.id) == a.until:
-			a.until = ""
+			a.until, t.free = "", a.done
 		case a.passed():
 			return a.behind("transaction %s follows", t.id)
 		default:
@@ -109,6 +110,9 @@ func (a *Assembler) seek() error {
 	if a.sent.id != "" && string(t.id) != a.sent.id {
 		id := a.sent.id
 		return a.fault("source_behind", behindHint, "transaction %s was broken off inside, and %s comes in its place", id, t.id)
+	}
+	if a.sent.id != "" {
+		t.free = max(t.free, a.sent.rows)
 	}
 	return nil
 }
@@ -140,7 +144,7 @@ func (a *Assembler) passed() bool {
 // when another row comes, so that the last one always says that it is.
 func (a *Assembler) beforeRow(ctx context.Context) error {
 	t := &a.tx
-	if l := a.o.Env.Limit; !l.TryRows(1) {
+	if l := a.o.Env.Limit; t.rows >= t.free && !l.TryRows(1) {
 		if err := a.flush(ctx, false); err != nil {
 			return err
 		}

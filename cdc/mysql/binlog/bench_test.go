@@ -132,7 +132,7 @@ func BenchmarkSkip(b *testing.B) {
 			}
 			n += len(raw)
 			if ev.Type.IsRows() {
-				if _, _, err := p.RowsHeader(ev); err != nil {
+				if _, err := p.RowsTable(ev); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -150,4 +150,45 @@ func TestDecodeAllocations(t *testing.T) {
 	if n := testing.AllocsPerRun(3, func() { d.run(t, events[1:]) }); n > 0 {
 		t.Errorf("%v allocations to decode 47,273 row images", n)
 	}
+}
+
+// TestSkip holds tables that are not followed to the cost of their events'
+// headers: no allocation, and a small part of what decoding costs. The bound is
+// half of what `make bench-decode` reaches, since a test has neighbours.
+func TestSkip(t *testing.T) {
+	const timesMin = 25
+	events := sakila(t)
+	d := newDecoder()
+	d.run(t, events)
+	skip := func() {
+		for _, raw := range events[1:] {
+			ev, err := d.p.Parse(raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ev.Type.IsRows() {
+				id, err := d.p.RowsTable(ev)
+				if err != nil || d.p.Table(id) == nil {
+					t.Fatalf("table %d: %v", id, err)
+				}
+			}
+		}
+	}
+	if n := testing.AllocsPerRun(3, skip); n > 0 {
+		t.Errorf("%v allocations to pass over the log", n)
+	}
+	fastest := func(f func()) time.Duration {
+		best := time.Hour
+		for range 30 {
+			begin := time.Now()
+			f()
+			best = min(best, time.Since(begin))
+		}
+		return best
+	}
+	decode, pass := fastest(func() { d.run(t, events[1:]) }), fastest(skip)
+	if pass*timesMin > decode {
+		t.Errorf("passing over the log takes %v, decoding it %v: want %d times less", pass, decode, timesMin)
+	}
+	t.Logf("%.0f times", float64(decode)/float64(pass))
 }

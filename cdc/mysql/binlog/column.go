@@ -34,6 +34,9 @@ const (
 	kindTime2
 	kindDateTime2
 	kindTimestamp2
+	kindHiresTime // MariaDB's with a fraction, before its format was MySQL 5.6's
+	kindHiresDateTime
+	kindHiresTimestamp
 
 	kindHeap // the kinds from here on have their values in the heap
 
@@ -127,6 +130,15 @@ func (c *column) inlineTemporal(p []byte) (slot uint64, n int, err error) {
 		slot = dateTime2(p, c.digits)
 	case kindTimestamp2:
 		slot = uint64(timestamp2(p, c.digits))
+	case kindHiresTime:
+		slot = uint64(hiresTime(p[:c.size], c.digits))
+	case kindHiresTimestamp:
+		slot = uint64(hiresTimestamp(p[:c.size], c.digits))
+	case kindHiresDateTime:
+		var ok bool
+		if slot, ok = hiresDateTime(p[:c.size], c.digits); !ok {
+			return 0, 0, errForm
+		}
 	}
 	return slot, c.size, nil
 }

@@ -8,7 +8,10 @@ import (
 	"io"
 )
 
-var errColumnZlib = errors.New("the value is not what a COMPRESSED column holds")
+var (
+	errColumnZlib = errors.New("the value is not what a COMPRESSED column holds")
+	errColumnSize = errors.New("the value of a COMPRESSED column has more bytes than event_bytes_max")
+)
 
 // columnZlib expands the values of MariaDB's COMPRESSED columns: a byte of
 // method (high four bits; 0 as they are, 8 zlib), bit 3 for a stream without
@@ -17,6 +20,7 @@ var errColumnZlib = errors.New("the value is not what a COMPRESSED column holds"
 type columnZlib struct {
 	framed, raw io.Reader
 	src         bytes.Reader
+	max         int    // bytes of a value
 	buf         []byte // of the last value
 }
 
@@ -35,6 +39,9 @@ func (z *columnZlib) expand(v []byte) ([]byte, error) {
 	}
 	for _, b := range v[:lenlen] {
 		size = size<<8 | int(b)
+	}
+	if size > z.max {
+		return nil, errColumnSize
 	}
 	r, err := z.open(v[lenlen:], head&8 != 0)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Checksum algorithms of a FORMAT_DESCRIPTION.
@@ -114,7 +115,8 @@ type Rotate struct {
 func ParseRotate(ev Event) (Rotate, error) {
 	c := cursor{p: ev.Body}
 	r := Rotate{Position: c.u64(), Name: string(c.p)}
-	if c.bad || r.Name == "" {
+	const nameMax = 512 // FN_REFLEN of both servers
+	if c.bad || r.Name == "" || len(r.Name) > nameMax || !utf8.ValidString(r.Name) {
 		return r, corrupt(ev.place(), "a rotation of %d bytes names no file", len(ev.Body))
 	}
 	return r, nil

@@ -13,6 +13,9 @@ var (
 // decimalGroup is the number of digits that four bytes of a DECIMAL hold.
 const decimalGroup = 9
 
+// decimalDigitsMax is what both servers allow in a DECIMAL.
+const decimalDigitsMax = 65
+
 // decimalSize returns the bytes of a DECIMAL(precision, scale).
 func decimalSize(precision, scale int) int {
 	size := func(digits int) int {

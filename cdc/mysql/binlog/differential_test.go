@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-mysql-org/go-mysql/replication"
 
+	"github.com/cdcd-io/cdcd/cdc/cdctest"
 	"github.com/cdcd-io/cdcd/cdc/mysql/binlog"
 	"github.com/cdcd-io/cdcd/sdk"
 )
@@ -86,7 +87,7 @@ func compareRows(t *testing.T, p *binlog.Parser, plans map[*binlog.TableMap]*bin
 			for c, v := range theirs[k] {
 				col := &pl.Schema().Columns[c]
 				want, ok := theirText(col, v)
-				if got := decoded(col, m, c); ok && got != want {
+				if got := cdctest.ServerText(col, m, c); ok && got != want {
 					t.Errorf("%s.%s: %q, go-mysql %q", pl.Schema().FullName(), col.Name, got, want)
 				}
 				if ok {
@@ -102,11 +103,11 @@ func compareRows(t *testing.T, p *binlog.Parser, plans map[*binlog.TableMap]*bin
 	return compared
 }
 
-// theirText prints go-mysql's value as decoded does; false where the two differ
+// theirText prints go-mysql's value as ServerText does; false where the two differ
 // by design: labels, character sets, JSON, bits and floats.
 func theirText(c *sdk.Column, v any) (string, bool) {
 	if v == nil {
-		return null, true
+		return cdctest.NullText, true
 	}
 	switch c.Type {
 	case sdk.TypeInt, sdk.TypeUint:

@@ -11,7 +11,8 @@
 //		t, err := p.TableMap(ev)                 // the same *TableMap while the definition stays
 //		schema, plan, err := binlog.BuildSchema(t, catalog)
 //	case ev.Type.IsRows():
-//		h, data, err := p.RowsHeader(ev)         // cheap: skip tables that are not followed
+//		id, err := p.RowsTable(ev)               // p.Table(id): skip what is not followed
+//		h, data, err := p.RowsHeader(ev)
 //		data, err = p.Expand(&h, data)           // MariaDB's compressed events
 //		rows, err := plan.Rows(h, data)
 //		for rows.More() { _, err = rows.Next(builder, ordinal) }

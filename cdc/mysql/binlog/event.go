@@ -151,22 +151,28 @@ type Header struct {
 
 // ParseHeader reads the header at the beginning of p. The fault's code is
 // binlog_corrupt.
-func ParseHeader(p []byte) (Header, error) {
+func ParseHeader(p []byte) (h Header, err error) {
+	err = h.read(p)
+	return h, err
+}
+
+// read fills the header in place: most events of a log are passed over, and
+// copying is what that would cost.
+func (h *Header) read(p []byte) error {
 	if len(p) < HeaderSize {
-		return Header{}, corrupt("event header", "%d bytes are too few for an event's header of %d", len(p), HeaderSize)
+		return corrupt("event header", "%d bytes are too few for an event's header of %d", len(p), HeaderSize)
 	}
-	h := Header{
-		Timestamp: le.Uint32(p),
-		Type:      EventType(p[4]),
-		ServerID:  le.Uint32(p[5:]),
-		Size:      le.Uint32(p[9:]),
-		LogPos:    le.Uint32(p[13:]),
-		Flags:     le.Uint16(p[17:]),
-	}
+	p = p[:HeaderSize]
+	h.Timestamp = le.Uint32(p)
+	h.Type = EventType(p[4])
+	h.ServerID = le.Uint32(p[5:])
+	h.Size = le.Uint32(p[9:])
+	h.LogPos = le.Uint32(p[13:])
+	h.Flags = le.Uint16(p[17:])
 	if h.Size < HeaderSize {
-		return h, corrupt(h.place(), "the header announces %d bytes, fewer than a header has", h.Size)
+		return corrupt(h.place(), "the header announces %d bytes, fewer than a header has", h.Size)
 	}
-	return h, nil
+	return nil
 }
 
 // place names the event for an error message.

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
 	"go.uber.org/goleak"
 
@@ -334,5 +335,62 @@ func TestJSONBounded(t *testing.T) {
 	self := []byte{jsonSmallArray, 2, 0, 10, 0, jsonSmallArray, 0, 0, jsonSmallArray, 0, 0}
 	if _, err := appendJSON(nil, self); err == nil {
 		t.Error("an array within itself was read")
+	}
+}
+
+// TestColumnZlibBounded refuses a COMPRESSED column's value beyond the bound of
+// an event, by the size that it announces.
+func TestColumnZlibBounded(t *testing.T) {
+	var packed bytes.Buffer
+	w := zlib.NewWriter(&packed)
+	if _, err := w.Write(make([]byte, 3000)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m := &TableMap{DB: "d", Table: "t", names: true, Columns: []ColumnMap{{Type: ColBlobCompressed, Name: "v", Meta: 2, Collation: 63}}}
+	value := append([]byte{0x82, 3000 >> 8, 3000 & 0xff}, packed.Bytes()...)
+	row := append(append([]byte{0}, le.AppendUint16(nil, uint16(len(value)))...), value...)
+	_, pl, err := BuildSchema(m, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pl.Schema().ID = 1
+	for _, most := range []int{3000, 2999} {
+		p := NewParser(Options{EventBytesMax: most})
+		body := append([]byte{1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1, 1}, row...)
+		h, data, err := p.RowsHeader(Event{Header: Header{Type: WriteRowsEvent}, Body: body})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b sdk.Builder
+		b.Reset()
+		b.BeginTx(sdk.TxInfo{})
+		_, err = pl.AppendRows(&b, h, data, 0, nil)
+		if most == 3000 && err != nil {
+			t.Error(err)
+		} else if most < 3000 {
+			wantCode(t, err, CodeTooLarge, "event_bytes_max")
+		}
+	}
+}
+
+// TestMariaVector: MariaDB writes VECTOR as a VARBINARY; the catalog says what it
+// is, if it agrees with the log.
+func TestMariaVector(t *testing.T) {
+	m := &TableMap{DB: "d", Table: "t", names: true, Columns: []ColumnMap{{Type: ColVarchar, Name: "v", Meta: 12, Collation: 63}}}
+	for native, want := range map[string]sdk.Column{
+		"vector(3)":     {Name: "v", Type: sdk.TypeVector, Native: "vector(3)", Length: 3},
+		"vector(4)":     {Name: "v", Type: sdk.TypeBytes, Native: "varbinary(12)"},
+		"varbinary(12)": {Name: "v", Type: sdk.TypeBytes, Native: "varbinary(12)"},
+	} {
+		s, _, err := BuildSchema(m, &CatalogTable{DB: "d", Table: "t", Columns: []CatalogColumn{{Name: "v", Native: native}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, s.Columns[0]); d != "" {
+			t.Errorf("%s: %s", native, d)
+		}
 	}
 }

@@ -38,6 +38,7 @@ type Parser struct {
 	format FormatDescription
 	known  bool // format is there
 	tables map[uint64]*tableEntry
+	last   tableEntry   // of tables, the one met last
 	src    bytes.Reader // that zlib reads
 	zlib   zlibReader
 	expand []byte // of compressed rows and queries
@@ -47,6 +48,7 @@ type Parser struct {
 
 // tableEntry is a table map and the bytes it was made of.
 type tableEntry struct {
+	id   uint64
 	body []byte
 	t    *TableMap
 }
@@ -76,31 +78,29 @@ func (p *Parser) Format() (FormatDescription, bool) { return p.format, p.known }
 // verifies if asked and strips. A FORMAT_DESCRIPTION takes effect here. Body is
 // a view of raw. Faults: binlog_corrupt, binlog_checksum, event_too_large,
 // binlog_unsupported.
-func (p *Parser) Parse(raw []byte) (Event, error) {
-	h, err := ParseHeader(raw)
-	if err != nil {
-		return Event{Header: h}, err
+func (p *Parser) Parse(raw []byte) (ev Event, err error) {
+	if err = ev.read(raw); err != nil {
+		return ev, err
 	}
-	if uint64(h.Size) > uint64(p.opt.EventBytesMax) {
-		return Event{Header: h}, tooLarge(h.place(), uint64(h.Size), uint64(p.opt.EventBytesMax))
+	switch {
+	case uint64(ev.Size) > uint64(p.opt.EventBytesMax):
+		return ev, tooLarge(ev.place(), uint64(ev.Size), uint64(p.opt.EventBytesMax))
+	case int(ev.Size) != len(raw):
+		return ev, corrupt(ev.place(), "the header announces %d bytes, %d are there", ev.Size, len(raw))
+	case ev.Type == FormatDescriptionEvent:
+		return p.parseFormat(ev.Header, raw)
 	}
-	if int(h.Size) != len(raw) {
-		return Event{Header: h}, corrupt(h.place(), "the header announces %d bytes, %d are there", h.Size, len(raw))
-	}
-	if h.Type == FormatDescriptionEvent {
-		return p.parseFormat(h, raw)
-	}
-	ev := Event{Header: h, Body: raw[HeaderSize:]}
+	ev.Body = raw[HeaderSize:]
 	sum := p.known && p.format.Checksum == ChecksumCRC32
-	if h.Type == RotateEvent && !sum {
+	if ev.Type == RotateEvent && !sum {
 		// The rotation that opens a connection comes before the format that says
 		// whether there are checksums; a matching CRC32 is answer enough.
 		sum = len(ev.Body) > checksumSize && checksumOf(raw) == le.Uint32(raw[len(raw)-checksumSize:])
 	}
-	if !sum {
-		return ev, nil
+	if sum {
+		err = p.stripChecksum(&ev, raw)
 	}
-	return ev, p.stripChecksum(&ev, raw)
+	return ev, err
 }
 
 // parseFormat takes over a FORMAT_DESCRIPTION.
@@ -121,6 +121,7 @@ func (p *Parser) parseFormat(h Header, raw []byte) (Event, error) {
 		p.opt.Flavor = FlavorMariaDB
 	}
 	clear(p.tables)
+	p.last = tableEntry{}
 	return ev, nil
 }
 
@@ -164,8 +165,13 @@ func (p *Parser) TableMap(ev Event) (*TableMap, error) {
 	if err != nil {
 		return nil, err
 	}
-	if e := p.tables[id]; e != nil && bytes.Equal(e.body, ev.Body) {
-		return e.t, nil
+	if p.last.t == nil || p.last.id != id {
+		if e := p.tables[id]; e != nil {
+			p.last = *e
+		}
+	}
+	if p.last.t != nil && p.last.id == id && bytes.Equal(p.last.body, ev.Body) {
+		return p.last.t, nil
 	}
 	body := bytes.Clone(ev.Body)
 	t, err := p.parseTableMap(ev.Header, body)
@@ -175,18 +181,26 @@ func (p *Parser) TableMap(ev Event) (*TableMap, error) {
 	if len(p.tables) >= tablesMax {
 		clear(p.tables)
 	}
-	p.tables[id] = &tableEntry{body: body, t: t}
+	p.last = tableEntry{id: id, body: body, t: t}
+	p.tables[id] = &tableEntry{id: id, body: body, t: t}
 	return t, nil
 }
 
 // Table returns the last table map with the given id, or nil. A rows event that
 // names an id without one is a broken log, except for DummyTableID.
 func (p *Parser) Table(id uint64) *TableMap {
+	if p.last.t != nil && p.last.id == id {
+		return p.last.t
+	}
 	if e := p.tables[id]; e != nil {
 		return e.t
 	}
 	return nil
 }
+
+// TableID reads the id of the table that a rows event is about; its first bytes
+// are enough. Fault: binlog_corrupt.
+func (p *Parser) TableID(ev Event) (uint64, error) { return p.tableID(ev) }
 
 // tableID reads the id that a TABLE_MAP's or a rows event's body begins with.
 func (p *Parser) tableID(ev Event) (uint64, error) {

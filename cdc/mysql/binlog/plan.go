@@ -16,6 +16,7 @@ type planner struct {
 	cat    *CatalogColumn // nil without
 	out    *sdk.Column
 	plan   *column
+	z      *columnZlib // of the table
 }
 
 // fits reports whether the catalog's column is the one that the log describes
@@ -38,7 +39,7 @@ func (b *planner) build() error {
 	case ColTiny, ColShort, ColInt24, ColLong, ColLongLong:
 		err = b.integer()
 	case ColFloat, ColDouble, ColNewDecimal, ColBit, ColYear:
-		b.numeric()
+		err = b.numeric()
 	case ColDate, ColNewDate, ColTime, ColDateTime, ColTimestamp, ColTime2, ColDateTime2, ColTimestamp2:
 		err = b.temporal()
 	case ColString, ColVarString, ColVarchar, ColBlob, ColBlobCompressed, ColVarcharCompressed:
@@ -101,7 +102,7 @@ func (b *planner) integer() error {
 }
 
 // numeric plans the numbers that the log describes completely.
-func (b *planner) numeric() {
+func (b *planner) numeric() error {
 	high, low := int(b.m.Meta>>8), int(b.m.Meta&0xff)
 	switch b.m.Type {
 	case ColFloat:
@@ -112,13 +113,20 @@ func (b *planner) numeric() {
 		b.set(sdk.TypeYear, kindYear, 1)
 	case ColBit:
 		bits := high*8 + low
+		if bits < 1 || bits > 64 {
+			return corrupt(b.place(), "a column of %d bits", bits)
+		}
 		b.set(sdk.TypeBit, kindBit, (bits+7)/8)
 		b.out.Length = uint32(bits)
 	case ColNewDecimal:
+		if high < 1 || high > decimalDigitsMax || low > high {
+			return corrupt(b.place(), "a DECIMAL of %d digits, %d of them behind the point", high, low)
+		}
 		b.set(sdk.TypeDecimal, kindDecimal, 0)
 		b.plan.length, b.plan.digits = high, low
 		b.out.Scale = uint8(low)
 	}
+	return nil
 }
 
 func (b *planner) temporal() error {
@@ -146,16 +154,31 @@ func (b *planner) temporal() error {
 	case ColTimestamp2:
 		b.set(sdk.TypeTimestamp, kindTimestamp2, 4+fractionBytes(digits))
 	}
-	b.plan.digits, b.out.Scale = digits, uint8(digits)
-	if d := 0; b.cat != nil && !isTemporal2(b.m.Type) && b.m.Type != ColDate {
-		// MariaDB's mysql56_temporal_format=OFF writes fractions in a form that the
-		// log does not tell from the one without.
-		if d, _ = nativeNumbers(b.cat.Native); d > 0 {
-			return unsupported(b.place(), "SET GLOBAL mysql56_temporal_format=ON on the server and ALTER TABLE ... FORCE",
-				"a column of type %s in MariaDB's old format", b.cat.Native)
+	if isOldTemporal(b.m.Type) {
+		var err error
+		if digits, err = b.hires(); err != nil {
+			return err
 		}
 	}
+	b.plan.digits, b.out.Scale = digits, uint8(digits)
 	return nil
+}
+
+// hires plans MariaDB's old types with a fraction, which the log does not tell
+// from those without, and returns the digits.
+func (b *planner) hires() (digits int, err error) {
+	if b.cat == nil {
+		return 0, incomplete(b.place(), "the log does not say whether column %d, in MariaDB's old format, has fractional digits", b.number)
+	}
+	if digits, _ = nativeNumbers(b.cat.Native); digits == 0 {
+		return 0, nil
+	}
+	if digits > 6 {
+		return 0, mismatch(b.place(), "the catalog says %s", b.cat.Native)
+	}
+	k := map[kind]kind{kindOldTime: kindHiresTime, kindOldDateTime: kindHiresDateTime, kindOldTimestamp: kindHiresTimestamp}[b.plan.kind]
+	b.plan.kind, b.plan.size = k, hiresBytes(k, digits)
+	return digits, nil
 }
 
 // charset returns the column's character set: by the log, else by the catalog.
@@ -205,7 +228,7 @@ func (b *planner) text() error {
 		if text.form == formBytes {
 			b.out.Type = sdk.TypeBytes
 		}
-		b.plan.z = &columnZlib{}
+		b.plan.z = b.z
 	case text.form != formBytes:
 		b.set(sdk.TypeString, kindText, size)
 	default:
@@ -213,6 +236,8 @@ func (b *planner) text() error {
 		if b.m.Type == ColString {
 			b.plan.length, b.out.Length = int(b.m.Meta), uint32(b.m.Meta)
 			b.fixed()
+		} else if b.cat != nil && nativeBase(b.cat.Native) == "vector" { // MariaDB's, from 11.7
+			b.out.Type, b.out.Length = sdk.TypeVector, uint32(b.m.Meta)/4
 		}
 	}
 	return nil

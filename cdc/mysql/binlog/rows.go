@@ -24,6 +24,7 @@ type RowsHeader struct {
 	Before     []byte // which columns the images before the change have; nil without
 	After      []byte // which columns the images after the change have; nil without
 	Compressed bool   // the rows must go through Expand first
+	bytesMax   int    // of a value that is expanded
 	Partial    bool   // images after the change may have parts of JSON documents
 	place      Header
 }
@@ -31,10 +32,14 @@ type RowsHeader struct {
 // StatementEnd reports whether the event ends its statement.
 func (h *RowsHeader) StatementEnd() bool { return h.Flags&FlagStatementEnd != 0 }
 
+// RowsTable returns the id of the table whose rows the event holds: all that it
+// takes to pass over a table that is not followed. Faults: binlog_corrupt.
+func (p *Parser) RowsTable(ev Event) (uint64, error) { return p.tableID(ev) }
+
 // RowsHeader splits a rows event into its header and its rows. Faults:
 // binlog_corrupt, binlog_unsupported.
 func (p *Parser) RowsHeader(ev Event) (RowsHeader, []byte, error) {
-	h := RowsHeader{place: ev.Header}
+	h := RowsHeader{place: ev.Header, bytesMax: p.opt.EventBytesMax}
 	id, err := p.tableID(ev)
 	if err != nil {
 		return h, nil, err
@@ -129,10 +134,11 @@ func (pl *RowPlan) Rows(h RowsHeader, data []byte) (Rows, error) {
 	if h.Compressed {
 		return r, errors.New("binlog: rows must go through Parser.Expand before they are read")
 	}
-	if h.Width != len(pl.columns) {
+	if h.Width != len(pl.columns)+pl.hidden {
 		return r, corrupt(h.place.place(), "table %s: rows of %d columns, the table map has %d",
-			pl.table, h.Width, len(pl.columns))
+			pl.table, h.Width, len(pl.columns)+pl.hidden)
 	}
+	pl.z.max = h.bytesMax
 	if h.Before != nil {
 		r.parts |= sdk.RowBefore
 		r.fullBefore = fullBitmap(h.Before, h.Width)
@@ -200,7 +206,7 @@ func (r *Rows) Next(b *sdk.Builder, ordinal uint64) (bool, error) {
 // image decodes the image at the beginning of the data.
 func (r *Rows) image(b *sdk.Builder, m sdk.Image, present []byte, full bool) error {
 	pl := r.plan
-	n := len(pl.columns)
+	n := len(pl.columns) + pl.hidden
 	if !full {
 		n = countBits(present, n)
 	}
@@ -236,6 +242,18 @@ func (r *Rows) image(b *sdk.Builder, m sdk.Image, present []byte, full bool) err
 		}
 		p = p[used:]
 	}
+	for i := len(pl.columns); i < len(pl.columns)+pl.hidden; i++ {
+		if !full && present[i/8]>>(i%8)&1 == 0 {
+			continue
+		}
+		if nulls[k/8]>>(k%8)&1 == 0 {
+			if len(p) < 8 {
+				return pl.fault(r.h.place, i, errShort)
+			}
+			p = p[8:]
+		}
+		k++
+	}
 	r.data = p
 	return nil
 }
@@ -257,6 +275,9 @@ func (pl *RowPlan) fault(h Header, column int, err error) error {
 	}
 	if errors.Is(err, errShort) {
 		return fault.New(fault.Fatal, CodeCorrupt, place, hintCorrupt, "%s: %w", h.place(), err)
+	}
+	if errors.Is(err, errColumnSize) {
+		return fault.New(fault.Fatal, CodeTooLarge, place, "raise event_bytes_max, or leave the table out", "%s: %w", h.place(), err)
 	}
 	return fault.New(fault.Poison, CodeValue, place,
 		"correct the value at the source, or leave the table or the position out", "%s: %w", h.place(), err)

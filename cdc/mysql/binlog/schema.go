@@ -28,6 +28,10 @@ type CatalogTable struct {
 	// Key holds the columns of the primary key, in key order, or of the first
 	// unique key without nullable columns.
 	Key []int
+	// MariaDB keeps a hidden column, DB_ROW_HASH_n, behind the others for each
+	// unique key whose values are too long for an index: the log has it, no SELECT
+	// shows it. HashesMin is how many there are at least, HashesMax at most.
+	HashesMin, HashesMax int
 }
 
 // RowPlan is the prepared decoder of a table's rows. It is used by one
@@ -36,6 +40,8 @@ type RowPlan struct {
 	table   string
 	schema  *sdk.Schema
 	columns []column
+	hidden  int        // columns behind those, which are passed over
+	z       columnZlib // of the COMPRESSED columns
 }
 
 // Schema returns the schema of the rows that the plan decodes.
@@ -45,23 +51,25 @@ func (pl *RowPlan) Schema() *sdk.Schema { return pl.schema }
 // numbers the schema (sdk.Schema.ID) before it decodes the first row.
 //
 // With binlog_row_metadata=FULL the log itself describes the table as it was, and
-// c, which may be nil, only tells what no log does: MariaDB's UUID and INET
-// types, and the type's own name; a column of c that does not fit is left out of
-// account. Otherwise c has to supply names, labels, key and missing character
+// c, which may be nil, only tells what no log does: MariaDB's UUID, INET and
+// VECTOR types, and the type's own name; a column of c that does not fit is left
+// out of account. Otherwise (TableMap.Complete) c has to supply names, labels, key and missing character
 // sets, and must agree with the log.
 //
 // Faults: schema_mismatch where c and the log disagree, schema_incomplete where
 // neither says what is needed, charset_unknown.
 func BuildSchema(t *TableMap, c *CatalogTable) (*sdk.Schema, *RowPlan, error) {
+	hidden := hiddenColumns(t, c)
+	columns := t.Columns[:len(t.Columns)-hidden]
 	if !t.HasNames() {
-		if err := checkCatalog(t, c); err != nil {
+		if err := checkCatalog(t, c, columns); err != nil {
 			return nil, nil, err
 		}
 	}
-	s := &sdk.Schema{DB: t.DB, Table: t.Table, Columns: make([]sdk.Column, len(t.Columns))}
-	pl := &RowPlan{table: t.FullName(), schema: s, columns: make([]column, len(t.Columns))}
-	for i := range t.Columns {
-		b := planner{table: pl.table, m: &t.Columns[i], out: &s.Columns[i], plan: &pl.columns[i], number: i + 1}
+	s := &sdk.Schema{DB: t.DB, Table: t.Table, Columns: make([]sdk.Column, len(columns))}
+	pl := &RowPlan{table: t.FullName(), schema: s, columns: make([]column, len(columns)), hidden: hidden}
+	for i := range columns {
+		b := planner{table: pl.table, m: &columns[i], out: &s.Columns[i], plan: &pl.columns[i], number: i + 1, z: &pl.z}
 		if c != nil && i < len(c.Columns) && (!t.HasNames() || b.fits(&c.Columns[i])) {
 			b.cat = &c.Columns[i]
 		}
@@ -71,22 +79,52 @@ func BuildSchema(t *TableMap, c *CatalogTable) (*sdk.Schema, *RowPlan, error) {
 	}
 	if t.HasNames() {
 		s.Key = slices.Clone(t.Key)
+		if slices.ContainsFunc(s.Key, func(k int) bool { return k >= len(columns) }) {
+			s.Key = nil
+		}
 	} else {
 		s.Key = slices.Clone(c.Key)
 	}
 	return s, pl, nil
 }
 
+// hiddenColumns returns how many of the table's last columns are MariaDB's
+// hashes of unique keys. Without a catalog none is known to be, and they come as
+// what they are.
+func hiddenColumns(t *TableMap, c *CatalogTable) (n int) {
+	if c == nil {
+		return 0
+	}
+	for n < len(t.Columns) && n < c.HashesMax {
+		m := &t.Columns[len(t.Columns)-1-n]
+		hash := m.Type == ColLongLong && m.Nullable && (!m.SignKnown || m.Unsigned)
+		if t.HasNames() {
+			hash = hash && strings.HasPrefix(m.Name, "DB_ROW_HASH_") &&
+				!slices.ContainsFunc(c.Columns, func(k CatalogColumn) bool { return strings.EqualFold(k.Name, m.Name) })
+		} else {
+			hash = hash && len(t.Columns)-n > len(c.Columns)
+		}
+		if !hash {
+			break
+		}
+		n++
+	}
+	if !t.HasNames() && n < c.HashesMin {
+		return 0
+	}
+	return n
+}
+
 // checkCatalog compares the catalog with a log that does not name its columns.
-func checkCatalog(t *TableMap, c *CatalogTable) error {
+func checkCatalog(t *TableMap, c *CatalogTable, columns []ColumnMap) error {
 	if c == nil {
 		return incomplete(t.FullName(), "the log does not name the table's columns, and the server no longer has the table")
 	}
-	if len(c.Columns) != len(t.Columns) {
-		return mismatch(t.FullName(), "the log has %d columns here, the server's catalog %d", len(t.Columns), len(c.Columns))
+	if len(c.Columns) != len(columns) {
+		return mismatch(t.FullName(), "the log has %d columns here, the server's catalog %d", len(columns), len(c.Columns))
 	}
 	for i := range c.Columns {
-		if why := disagree(&t.Columns[i], &c.Columns[i]); why != "" {
+		if why := disagree(&columns[i], &c.Columns[i]); why != "" {
 			return mismatch(t.FullName()+"."+c.Columns[i].Name, "column %d: %s", i+1, why)
 		}
 	}
@@ -169,6 +207,10 @@ func disagreeText(m *ColumnMap, c *CatalogColumn, base string) string {
 		if m.Type != ColVarcharCompressed && int(m.Meta) != n {
 			return length
 		}
+	case "vector":
+		if m.Type == ColVarchar && int(m.Meta) != 4*n {
+			return length
+		}
 	case "bit":
 		if int(m.Meta>>8)*8+int(m.Meta&0xff) != n {
 			return length
@@ -215,6 +257,12 @@ func textual(native string) bool {
 
 func isInteger(t ColumnType) bool {
 	return t == ColTiny || t == ColShort || t == ColInt24 || t == ColLong || t == ColLongLong
+}
+
+// isOldTemporal reports whether it is one of the types that MySQL before 5.6
+// wrote, and MariaDB with mysql56_temporal_format=OFF.
+func isOldTemporal(t ColumnType) bool {
+	return t == ColTime || t == ColDateTime || t == ColTimestamp
 }
 
 func isTemporal2(t ColumnType) bool {

@@ -1,5 +1,7 @@
 package binlog
 
+import "slices"
+
 // ColumnType is the number by which TABLE_MAP names a column's type.
 type ColumnType uint8
 
@@ -74,6 +76,13 @@ type ColumnMap struct {
 
 // HasNames reports whether the log names the columns: binlog_row_metadata=FULL.
 func (t *TableMap) HasNames() bool { return t.names }
+
+// Complete reports whether the log itself tells all that decoding needs: with
+// names, and without columns in MariaDB's old temporal formats, whose fractional
+// digits are in no log.
+func (t *TableMap) Complete() bool {
+	return t.names && !slices.ContainsFunc(t.Columns, func(m ColumnMap) bool { return isOldTemporal(m.Type) })
+}
 
 // FullName returns "db.table".
 func (t *TableMap) FullName() string { return t.DB + "." + t.Table }

@@ -93,3 +93,64 @@ func oldTime(v int64) int64 {
 	}
 	return sign * (v/10000*3600 + v/100%100*60 + v%100) * 1e6
 }
+
+// MariaDB's temporal types with a fraction, as it wrote them before it took over
+// MySQL's format (mysql56_temporal_format=OFF): big-endian numbers in units of the
+// last digit. Source: sql/field.cc, Field_time_hires, Field_datetime_hires and
+// Field_timestamp_hires; sql/compat56.cc.
+
+// hiresBytes returns the bytes of a value with the given fractional digits, 1 to 6.
+func hiresBytes(k kind, digits int) int {
+	switch k {
+	case kindHiresTime:
+		return [...]int{3, 4, 4, 5, 5, 5, 6}[digits]
+	case kindHiresDateTime:
+		return [...]int{5, 6, 6, 7, 7, 7, 8}[digits]
+	}
+	return 4 + fractionBytes(digits)
+}
+
+// bigEndian reads a number of up to eight bytes.
+func bigEndian(p []byte) (v uint64) {
+	for _, b := range p {
+		v = v<<8 | uint64(b)
+	}
+	return v
+}
+
+// unitMicros is the microseconds of one in the last of so many digits.
+func unitMicros(digits int) int64 {
+	return [...]int64{1e6, 1e5, 1e4, 1e3, 100, 10, 1}[digits]
+}
+
+// hiresTime reads a TIME: the number is offset by the first time beyond the
+// range.
+func hiresTime(p []byte, digits int) int64 {
+	const beyond = 838*3600 + 59*60 + 59 + 1
+	unit := unitMicros(digits)
+	return int64(bigEndian(p))*unit - beyond*1e6/unit*unit
+}
+
+// hiresTimestamp reads a TIMESTAMP: seconds, and the fraction.
+func hiresTimestamp(p []byte, digits int) int64 {
+	return int64(bigEndian(p[:4]))*1e6 + int64(bigEndian(p[4:]))*unitMicros(digits)
+}
+
+// hiresDateTime reads a DATETIME: one number of mixed radix.
+func hiresDateTime(p []byte, digits int) (slot uint64, ok bool) {
+	v := bigEndian(p)
+	unit := uint64(unitMicros(digits))
+	next := func(radix uint64) int {
+		part := v % radix
+		v /= radix
+		return int(part)
+	}
+	c := sdk.Civil{Micro: next(1e6/unit) * int(unit)}
+	c.Second, c.Minute, c.Hour = next(60), next(60), next(24)
+	c.Day, c.Month = next(32), next(13)
+	if v > 9999 {
+		return 0, false
+	}
+	c.Year = int(v)
+	return sdk.PackDateTime(c), true
+}

@@ -42,7 +42,7 @@ func Run(ctx context.Context, r Request) []checkup.Result {
 		{"tls", e.encryption}, {"auth_plugin", e.plugin},
 		{"log_bin", e.log}, {"gtid_mode", e.gtidMode}, {"server_id", e.serverID},
 		{"binlog_retention", e.retention}, {"log_replica_updates", e.role}, {"binlog_filters", e.logFilters},
-		{"clock", e.clock}, {"tables", e.tables}, {"primary_keys", e.keys}, {"engines", e.engines},
+		{"clock", e.clock}, {"tables", e.tables}, {"primary_keys", e.keys}, {"engines", e.engines}, {"cascades", e.cascades},
 		{"replication_grant", e.grants}, // last: it registers the connection as a replica's
 	} {
 		if err := look.run(ctx); err != nil && !e.skip(ctx, look.check, err) {

@@ -87,6 +87,27 @@ func TestStatementsMendTheServer(t *testing.T) {
 	})
 }
 
+// TestCascades: what foreign keys do is in the log of recent servers alone.
+func TestCascades(t *testing.T) {
+	testserver.Each(t, func(t *testing.T, db *testserver.DB) {
+		db.Exec(t, "CREATE DATABASE shop", "CREATE TABLE shop.p (a INT PRIMARY KEY)",
+			"CREATE TABLE shop.fine (a INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES shop.p (a))")
+		if level := not(look(t, db.DSN(), nil))["cascades"]; level != "" {
+			t.Errorf("without actions: %s", level)
+		}
+		db.Exec(t, "CREATE TABLE shop.c (a INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES shop.p (a) ON DELETE CASCADE)",
+			"CREATE DATABASE other", "CREATE TABLE other.c (a INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES shop.p (a) ON DELETE SET NULL)")
+		for _, r := range look(t, db.DSN(), nil) {
+			if r.Check != "cascades" {
+				continue
+			}
+			if warned := strings.Contains(r.Found, "shop.c ("); warned != (db.Flavor == "mariadb") || strings.Contains(r.Found, "other") || strings.Contains(r.Found, "fine") {
+				t.Errorf("%+v", r)
+			}
+		}
+	})
+}
+
 // An account that may do nothing: the GRANTs that are named are enough.
 func TestGrants(t *testing.T) {
 	testserver.Each(t, func(t *testing.T, db *testserver.DB) {

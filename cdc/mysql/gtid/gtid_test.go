@@ -158,6 +158,32 @@ func TestSetAgainstModel(t *testing.T) {
 	})
 }
 
+// TestMinus compares with counting one by one.
+func TestMinus(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		mine := rapid.Custom(drawID).Filter(func(id ID) bool { return id.Flavor == MySQL })
+		all, out := rapid.SliceOf(mine).Draw(t, "all"), rapid.SliceOf(mine).Draw(t, "out")
+		s, o, want := New(MySQL), New(MySQL), New(MySQL)
+		for _, id := range out {
+			o.Add(id)
+		}
+		for _, id := range all {
+			s.Add(id)
+			if !o.Has(id) {
+				want.Add(id)
+			}
+		}
+		if got := s.Minus(o); !got.Equal(want) || got.IsEmpty() != o.Contains(s) {
+			t.Fatalf("%v without %v is %v, want %v", s, o, got, want)
+		}
+	})
+	s, _ := Parse(MariaDB, "0-1-100,1-2-5,2-1-1")
+	o, _ := Parse(MariaDB, "0-9-100,1-2-4")
+	if got := s.Minus(o).String(); got != "1-2-5,2-1-1" {
+		t.Fatal(got)
+	}
+}
+
 func TestAddAllocatesNothing(t *testing.T) {
 	s, _ := Parse(MySQL, a+":1-5:tag:1-4,"+b+":1-100")
 	id, _ := ParseID(MySQL, a+":tag:5")

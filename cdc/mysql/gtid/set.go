@@ -208,6 +208,40 @@ func (s *Set) Contains(o *Set) bool {
 	return true
 }
 
+// Minus returns what is in s and not in o. For MariaDB those are the last ids
+// of the domains in which o has not come as far.
+func (s *Set) Minus(o *Set) *Set {
+	left := New(s.flavor)
+	for d, l := range s.domains {
+		if have, ok := o.domains[d]; !ok || have.number < l.number {
+			left.domains[d] = l
+		}
+	}
+	for key, list := range s.sources {
+		taken := o.sources[key]
+		for _, n := range *list {
+			if taken != nil {
+				for _, t := range *taken {
+					if t.end <= n.start {
+						continue
+					}
+					if t.start >= n.end {
+						break
+					}
+					if t.start > n.start {
+						left.addRange(key, interval{n.start, t.start})
+					}
+					n.start = min(t.end, n.end)
+				}
+			}
+			if n.start < n.end {
+				left.addRange(key, n)
+			}
+		}
+	}
+	return left
+}
+
 // Has reports whether the transaction is in the set.
 func (s *Set) Has(id ID) bool {
 	if id.Flavor == MariaDB {

@@ -32,6 +32,9 @@ type Position struct {
 	From uint64
 	// GTIDs is what was executed up to here; nil when File and Pos decide.
 	GTIDs *gtid.Set
+	// Born is when the server began File, in seconds since the Unix epoch: it
+	// tells the file from a later one of the same name. 0 when not known.
+	Born uint32
 	// Server names the server whose file File is: its uuid, or its id on
 	// MariaDB; empty when not known.
 	Server string
@@ -48,6 +51,7 @@ type wire struct {
 	File   string  `json:"file,omitempty"`
 	Pos    uint64  `json:"pos,omitempty"`
 	From   uint64  `json:"from,omitempty"`
+	Born   uint32  `json:"born,omitempty"`
 	GTID   *string `json:"gtid,omitempty"`
 	Server string  `json:"server,omitempty"`
 
@@ -67,6 +71,9 @@ func (p *Position) Encode() sdk.Position {
 	}
 	if p.From != 0 {
 		b = strconv.AppendUint(append(b, `,"from":`...), p.From, 10)
+	}
+	if p.Born != 0 {
+		b = strconv.AppendUint(append(b, `,"born":`...), uint64(p.Born), 10)
 	}
 	if p.GTIDs != nil {
 		b = append(p.GTIDs.Append(append(b, `,"gtid":"`...)), '"')
@@ -96,7 +103,7 @@ func Decode(text sdk.Position) (*Position, error) {
 	if err := d.Decode(&w); err != nil {
 		return nil, bad(err)
 	}
-	p := &Position{File: w.File, Pos: w.Pos, From: w.From, Server: w.Server}
+	p := &Position{File: w.File, Pos: w.Pos, From: w.From, Born: w.Born, Server: w.Server}
 	switch w.Flavor {
 	case "mysql":
 		p.Flavor = gtid.MySQL

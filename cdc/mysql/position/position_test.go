@@ -34,7 +34,7 @@ func TestEncode(t *testing.T) {
 func TestRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := Position{Flavor: gtid.MariaDB, File: rapid.StringN(1, 20, -1).Draw(t, "file"),
-			Pos: rapid.Uint64().Draw(t, "pos"), From: rapid.Uint64().Draw(t, "from"), Server: rapid.String().Draw(t, "server")}
+			Pos: rapid.Uint64().Draw(t, "pos"), From: rapid.Uint64().Draw(t, "from"), Server: rapid.String().Draw(t, "server"), Born: rapid.Uint32().Draw(t, "born")}
 		if rapid.Bool().Draw(t, "gtid") {
 			p.GTIDs = gtid.New(gtid.MariaDB)
 			p.GTIDs.Add(gtid.ID{Flavor: gtid.MariaDB, Domain: rapid.Uint32().Draw(t, "domain"), Number: 7})

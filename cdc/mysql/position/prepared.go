@@ -92,3 +92,14 @@ func (p *Position) readPrepared(list []wirePrepared) error {
 	}
 	return nil
 }
+
+// Oldest returns the log file from which on the server's log is still needed:
+// that of the oldest open XA transaction, or else the position's own.
+func (p *Position) Oldest() string {
+	for _, x := range p.Prepared {
+		if x.Server == p.Server && x.File != "" {
+			return x.File // they are in the order of the log
+		}
+	}
+	return p.File
+}

@@ -30,8 +30,45 @@ type Target struct {
 	CAFile   string // PEM of the authorities to trust, for TLSVerify; empty for the system's
 }
 
-// ParseDSN reads "mysql://user:pass@host:3306/?tls=true&tls_ca=ca.pem". The port
-// defaults to 3306, tls to preferred. Errors never contain the password.
+// hostsMax bounds the hosts of a list.
+const hostsMax = 16
+
+// Targets reads "mysql://user:pass@a:3306,b:3306/?tls=true&tls_ca=ca.pem": one
+// target for each host of the list, in its order, with the same account. The
+// port defaults to 3306, tls to preferred. Errors never contain the password.
+func Targets(dsn string) ([]Target, error) {
+	scheme, rest, ok := strings.Cut(dsn, "://")
+	if !ok {
+		rest = ""
+	}
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	account := strings.LastIndexByte(rest[:end], '@') + 1
+	hosts := strings.Split(rest[account:end], ",")
+	if len(hosts) > hostsMax {
+		return nil, fmt.Errorf("%d hosts; at most %d can be listed", len(hosts), hostsMax)
+	}
+	list, seen := make([]Target, len(hosts)), map[string]bool{}
+	for i, host := range hosts {
+		one := scheme + "://" + rest[:account] + strings.TrimSpace(host) + rest[end:]
+		if !ok {
+			one = dsn
+		}
+		t, err := ParseDSN(one)
+		if err != nil {
+			return nil, err
+		}
+		if seen[t.Addr] {
+			return nil, fmt.Errorf("host %s is listed twice", t.Addr)
+		}
+		list[i], seen[t.Addr] = t, true
+	}
+	return list, nil
+}
+
+// ParseDSN reads a DSN that names one host, as Targets does.
 func ParseDSN(dsn string) (Target, error) {
 	u, err := url.Parse(dsn)
 	if err != nil { // url.Error repeats the text

@@ -84,6 +84,37 @@ func (s *Stream) start(ctx context.Context, from *position.Position, o DumpOptio
 	})
 }
 
+// openingMax is how many events may come before a log file's format description.
+const openingMax = 4
+
+// Born returns when the server began a log file, in seconds since the Unix
+// epoch: the time of the file's format description. It takes the connection
+// over and closes it.
+func Born(ctx context.Context, c *Conn, file string, o DumpOptions) (uint32, error) {
+	o.Hooks = Hooks{Drained: func() error { return nil }}
+	s, err := Dump(ctx, c, &position.Position{Flavor: c.Flavor(), File: file, Pos: position.FirstPos}, o)
+	if err != nil {
+		return 0, err
+	}
+	var born uint32
+	err = guarded(ctx, s.Interrupt, func() error {
+		for range openingMax {
+			raw, err := s.Next()
+			if err != nil {
+				return err
+			}
+			const formatDescription, kind = 15, 4
+			if raw[kind] == formatDescription {
+				born = binary.LittleEndian.Uint32(raw)
+				return nil
+			}
+		}
+		return fmt.Errorf("log file %s has no format description", file)
+	})
+	_ = s.Close() // nothing of it is needed any more
+	return born, err
+}
+
 // Register announces the connection as a replica, which the server allows only
 // to an account with the privilege REPLICATION SLAVE.
 func (c *Conn) Register(ctx context.Context, serverID uint32) error {

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ const (
 	markerEOF     = 0xfe
 	markerErr     = 0xff
 	markerPayload = 1 + eventHeader
+	headBytes     = eventHeader + 6 // of an event that is refused: a rows event's table is in them
 )
 
 // errServerEnd is returned when the server ended the stream in order.
@@ -31,6 +33,7 @@ type packets struct {
 	seq  byte
 	max  int // bytes of an event
 	skip int // bytes of the last packet still in the buffer
+	over int // length of a packet of an event that was refused, still to be passed
 	big  []byte
 }
 
@@ -45,6 +48,9 @@ func (p *packets) next() ([]byte, error) {
 		return nil, err
 	}
 	p.skip = 0
+	if err := p.pass(); err != nil {
+		return nil, err
+	}
 	n, err := p.header()
 	if err != nil {
 		return nil, err
@@ -106,7 +112,7 @@ func (p *packets) large(n int) ([]byte, error) {
 	}
 	size := int64(binary.LittleEndian.Uint32(h[packetHeader+10:]))
 	if size > int64(p.max) {
-		return nil, TooLarge(size, p.max)
+		return nil, p.refuse(n, size)
 	}
 	total := int(size) + 1
 	if cap(p.big) < total {
@@ -132,6 +138,54 @@ func (p *packets) large(n int) ([]byte, error) {
 			return nil, unexpected(err)
 		}
 	}
+}
+
+// Oversize is an event that is larger than allowed. Its fault has the code
+// event_too_large. Asking for the next event passes over this one, without
+// keeping any of it.
+type Oversize struct {
+	Head  []byte // its header, and six bytes more
+	Size  int64
+	fault error
+}
+
+// Error prints the fault.
+func (o *Oversize) Error() string { return o.fault.Error() }
+
+// Unwrap returns the fault.
+func (o *Oversize) Unwrap() error { return o.fault }
+
+// refuse leaves an event, in a packet of n bytes, to be passed over.
+func (p *packets) refuse(n int, size int64) error {
+	h, err := p.r.Peek(packetHeader + 1 + headBytes)
+	if err != nil {
+		return unexpected(err)
+	}
+	p.over = n
+	return &Oversize{Head: bytes.Clone(h[packetHeader+1:]), Size: size, fault: TooLarge(size, p.max)}
+}
+
+// pass passes over an event that was refused.
+func (p *packets) pass() error {
+	for n := p.over; n > 0; {
+		if _, err := p.r.Discard(packetHeader + n); err != nil {
+			return unexpected(err)
+		}
+		if n < packetMax {
+			break
+		}
+		var err error
+		if n, err = p.header(); err != nil {
+			return unexpected(err)
+		}
+		if n == 0 { // the event ended with a full packet
+			_, err = p.r.Discard(packetHeader)
+			p.over = 0
+			return err
+		}
+	}
+	p.over = 0
+	return nil
 }
 
 func unexpected(err error) error {

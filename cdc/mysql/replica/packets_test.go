@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 	"testing/iotest"
 
@@ -102,6 +103,31 @@ func TestPacketsRefuse(t *testing.T) {
 	}
 }
 
+// TestPacketsPass: behind an event that was refused the next one is read.
+func TestPacketsPass(t *testing.T) {
+	for _, size := range []int{5 << 20, packetMax - 2, packetMax - 1, packetMax, 2*packetMax - 1, 3 * packetMax} {
+		seq, wire := byte(1), []byte(nil)
+		for _, n := range []int{30, size, 40} {
+			wire = append(wire, packet(&seq, event(n))...)
+		}
+		p := reader(iotest.HalfReader(bytes.NewReader(wire)), 4<<20)
+		if _, err := p.next(); err != nil {
+			t.Fatal(err)
+		}
+		_, err := p.next()
+		var o *Oversize
+		if !errors.As(err, &o) || o.Size != int64(size) || !bytes.Equal(o.Head, event(size)[:headBytes]) || !fault.HasCode(err, "event_too_large") {
+			t.Fatalf("event of %d: %v", size, err)
+		}
+		if got, err := p.next(); err != nil || !bytes.Equal(got, event(40)) {
+			t.Fatalf("behind an event of %d: %d bytes, %v", size, len(got), err)
+		}
+		if p.big != nil {
+			t.Errorf("event of %d: %d bytes are kept", size, cap(p.big))
+		}
+	}
+}
+
 func TestPacketsAllocateNothing(t *testing.T) {
 	seq, wire := byte(1), []byte(nil)
 	for range 3000 {
@@ -148,9 +174,29 @@ func TestParseDSN(t *testing.T) {
 	}
 }
 
+func TestTargets(t *testing.T) {
+	got, err := Targets("mysql://u:p%2C@a,b:3307,[::1]:1?tls=false")
+	want := []Target{{Addr: "a:3306"}, {Addr: "b:3307"}, {Addr: "[::1]:1"}}
+	for i := range want {
+		want[i].User, want[i].Password, want[i].TLS = "u", "p,", TLSOff
+	}
+	if d := cmp.Diff(want, got); err != nil || d != "" {
+		t.Errorf("%v %s", err, d)
+	}
+	for _, bad := range []string{"", "mysql://", "mysql://u@", "mysql://u@a,", "mysql://u@a,,b", "mysql://u@a,a:3306", "mysql://u@a:x,b",
+		"mysql://u@h1,h2/db", "mysql://u@" + strings.Repeat("h,", 16) + "z", "x://u@a,b", "nothing"} {
+		if got, err := Targets(bad); err == nil {
+			t.Errorf("%q gives %v", bad, got)
+		}
+	}
+}
+
 func TestParseDSNKeepsSecrets(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		dsn := rapid.SampledFrom([]string{"mysql", "x", ""}).Draw(t, "scheme") + "://u:hunter2" + rapid.StringMatching(`[%/:@?# a]{0,5}`).Draw(t, "junk") + "@h"
+		if _, err := Targets(dsn); err != nil && bytes.Contains([]byte(err.Error()), []byte("hunter2")) {
+			t.Fatalf("%s: %v", dsn, err)
+		}
 		if _, err := ParseDSN(dsn); err != nil && bytes.Contains([]byte(err.Error()), []byte("hunter2")) {
 			t.Fatalf("%s: %v", dsn, err)
 		}

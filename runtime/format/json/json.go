@@ -118,18 +118,20 @@ func (t *table) appendColumn(dst []byte, m sdk.Image, c int) []byte {
 }
 
 // AppendKey appends the primary key as an object, such as {"id":7}: of the row
-// after its change, or before it where there is no after.
+// after its change, or before it where there is no after. A column that the
+// image after the change lacks did not change: it is that of the image before.
 func (f *Format) AppendKey(dst []byte, r sdk.Row) []byte {
 	t := f.table(r.Schema(), "")
-	m := r.After()
-	if !m.Valid() {
-		m = r.Before()
-	}
-	if len(t.schema.Key) == 0 || !m.Valid() {
+	after, before := r.After(), r.Before()
+	if len(t.schema.Key) == 0 || !after.Valid() && !before.Valid() {
 		return dst
 	}
 	start := len(dst)
 	for i, c := range t.schema.Key {
+		m := after
+		if !m.Valid() || m.IsAbsent(c) && before.Valid() {
+			m = before
+		}
 		if m.IsAbsent(c) {
 			return dst[:start]
 		}

@@ -2,6 +2,7 @@ package chain_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -266,5 +267,34 @@ func TestAnchorOfAnotherConfiguration(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A writer is told its number before it stands in the stream, and whose the last
+// message was.
+func TestClaimsAreAnnounced(t *testing.T) {
+	l := newInstant()
+	c := chain.New(config(), l)
+	defer c.Close(t.Context())
+	var announced, written []uint64
+	hint := sink.Hint{Claiming: func(epoch uint64) error {
+		announced = append(announced, epoch)
+		written = append(written, uint64(len(l.b.log)))
+		return nil
+	}}
+	first, err := c.Claim(t.Context(), hint, start)
+	if err != nil || first.Writer != 0 {
+		t.Fatal(first, err)
+	}
+	second, err := c.Claim(t.Context(), hint, start)
+	if err != nil || second.Writer != first.Epoch || second.Epoch <= first.Epoch {
+		t.Fatal(second, err)
+	}
+	if len(announced) != 2 || announced[0] != first.Epoch || announced[1] != second.Epoch || written[0] != 0 || written[1] != 1 {
+		t.Error(announced, written)
+	}
+	hint.Claiming = func(uint64) error { return errors.New("the disk is full") }
+	if _, err := c.Claim(t.Context(), hint, start); err == nil || len(l.b.log) != 2 {
+		t.Errorf("claimed without saying so: %d messages, %v", len(l.b.log), err)
 	}
 }

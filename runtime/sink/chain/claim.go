@@ -38,6 +38,11 @@ func (c *Chain) Claim(ctx context.Context, hint sink.Hint, initial func(context.
 		}
 		if err == nil {
 			epoch := max(a.epoch+1, uint64(c.cfg.Now().UnixMilli()))
+			if hint.Claiming != nil {
+				if err := hint.Claiming(epoch); err != nil {
+					return sink.Anchor{}, err
+				}
+			}
 			if err = c.mark(ctx, a, epoch); err == nil {
 				return c.claimed(a, epoch, lost), nil
 			}
@@ -63,7 +68,7 @@ func (c *Chain) claimed(a anchor, epoch, lost uint64) sink.Anchor {
 	if a.foreign > 0 {
 		c.cfg.Log.Warn("stepped over messages of another writer", "stream", c.cfg.Stream, "messages", a.foreign)
 	}
-	return sink.Anchor{Base: a.base, At: a.place, Complete: a.whole, Found: a.found, Epoch: epoch, Fingerprint: a.print, Lost: lost}
+	return sink.Anchor{Base: a.base, At: a.place, Complete: a.whole, Found: a.found, Epoch: epoch, Writer: a.epoch, Fingerprint: a.print, Lost: lost, Messages: a.count}
 }
 
 func (c *Chain) fenced(epoch uint64, why string) error {

@@ -115,7 +115,7 @@ func (t *target) resume(ctx context.Context, f *os.File, hint sink.Hint, initial
 		return sink.Anchor{}, t.unwritable(err)
 	}
 	t.size, t.at = length, at
-	a := sink.Anchor{Base: hint.Position, Found: true, Epoch: 1}
+	a := sink.Anchor{Base: hint.Position, Found: true, Epoch: 1, Messages: hint.Messages}
 	if !hint.Exact {
 		a.At = at
 	}

@@ -94,6 +94,17 @@ func (c *Cursor) Heartbeat() *sink.Group {
 	return g
 }
 
+// Messages is how many data messages lie before the cursor.
+func (c *Cursor) Messages() uint64 {
+	n := c.skip
+	for tx := range c.tx {
+		for row := range rows(tx) {
+			n += uint64(parts(tx, row))
+		}
+	}
+	return n
+}
+
 // Exact reports whether the cursor stands between transactions.
 func (c *Cursor) Exact() bool { return c.skip == 0 }
 

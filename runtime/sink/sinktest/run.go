@@ -44,6 +44,10 @@ func (r *Run) Do(ctx context.Context, s sink.Sink) error {
 	if err != nil {
 		return err
 	}
+	if a.Messages != cursor.Messages() {
+		return fmt.Errorf("the anchor %+v has %d messages before it, not %d", a, cursor.Messages(), a.Messages)
+	}
+	r.Hint.Messages = a.Messages
 	run, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
@@ -116,12 +120,13 @@ func (r *Run) note(c sink.Confirmed) {
 	for i := range msgs {
 		if msgs[i].Kind == sink.KindData {
 			r.Confirmed++
+			r.Hint.Messages++
 		}
 	}
 	if n := len(msgs); n > 0 { // an empty group ends where the one before it did
 		r.exact = msgs[n-1].TxLast || msgs[n-1].Place.Tx == ""
 	}
-	r.Hint = sink.Hint{Token: c.Token, Position: c.Group.End, Exact: r.exact}
+	r.Hint.Token, r.Hint.Position, r.Hint.Exact = c.Token, c.Group.End, r.exact
 }
 
 func initialOf(f *Feed) func(context.Context) (sdk.Position, error) {

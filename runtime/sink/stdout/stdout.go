@@ -59,7 +59,7 @@ func (o *out) Claim(ctx context.Context, hint sink.Hint, initial func(context.Co
 		}
 		o.at = at
 	}
-	a := sink.Anchor{Base: hint.Position, Found: true, Epoch: 1}
+	a := sink.Anchor{Base: hint.Position, Found: true, Epoch: 1, Messages: hint.Messages}
 	if !hint.Exact {
 		a.At = o.at
 	}

@@ -71,8 +71,9 @@ func (e *DiedError) Error() string {
 
 // Runner starts children. It is safe for concurrent use.
 type Runner struct {
-	path string
-	args []string
+	path  string
+	args  []string
+	alone func() *syscall.SysProcAttr // namespaces to ask for
 
 	mu       sync.Mutex
 	bare     bool // namespaces are refused here: don't ask again
@@ -89,7 +90,7 @@ func Self(verb string) (*Runner, error) {
 			return nil, err
 		}
 	}
-	return &Runner{path: path, args: []string{filepath.Base(os.Args[0]), verb}}, nil
+	return &Runner{path: path, args: []string{filepath.Base(os.Args[0]), verb}, alone: namespaces}, nil
 }
 
 // Refusals returns what the system refused the children so far; known is false
@@ -153,11 +154,12 @@ func (r *Runner) start(ctx context.Context, dir string, limits Limits, input []b
 	bare := r.bare
 	r.mu.Unlock()
 	if !bare {
-		c, err := r.startWith(ctx, dir, limits, input, namespaces(), "")
-		if err == nil || ctx.Err() != nil || !errors.As(err, new(syscall.Errno)) {
+		c, err := r.startWith(ctx, dir, limits, input, r.alone(), "")
+		var refusal syscall.Errno
+		if err == nil || ctx.Err() != nil || !errors.As(err, &refusal) {
 			return c, err
 		}
-		c, plain := r.startWith(ctx, dir, limits, input, nil, err.Error())
+		c, plain := r.startWith(ctx, dir, limits, input, nil, "no namespace of its own: "+refusal.Error())
 		if plain != nil {
 			return nil, plain
 		}
@@ -166,7 +168,7 @@ func (r *Runner) start(ctx context.Context, dir string, limits Limits, input []b
 		r.mu.Unlock()
 		return c, nil
 	}
-	return r.startWith(ctx, dir, limits, input, nil, "namespaces were refused before")
+	return r.startWith(ctx, dir, limits, input, nil, "no namespace of its own")
 }
 
 func (r *Runner) startWith(ctx context.Context, dir string, limits Limits, input []byte, sys *syscall.SysProcAttr, shared string) (*child, error) {
@@ -241,7 +243,7 @@ func exceeded(s *os.ProcessState, text string, u Usage, limits Limits) error {
 	case says("SIGXCPU"), killed(s) && u.CPU >= limits.CPU/2:
 		return &ExceededError{LimitCPU, limits.CPU.String()}
 	case killed(s), // by nobody here: the kernel, out of memory
-		says("out of memory", "cannot allocate memory", "failed to reserve", "cannot map pages", "cannot remap pages",
+		says("out of memory", "cannot allocate memory", "failed to allocate", "failed to reserve", "cannot map pages", "cannot remap pages",
 			"failed to create new OS thread", "pthread_create failed", "cannot disable permissions in address space"):
 		return &ExceededError{LimitMemory, unit.Bytes(limits.MemoryBytes).String()}
 	case says("file too large"):

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"strings"
@@ -90,6 +89,9 @@ func (c *Cache) Close() error {
 	}
 	return errors.Join(errs...)
 }
+
+// Keeps says whether there is a directory.
+func (c *Cache) Keeps() bool { return c.root != nil }
 
 // Stats returns the counts so far.
 func (c *Cache) Stats() Stats {
@@ -231,13 +233,16 @@ func (c *Cache) Remove(k Key) {
 	}
 }
 
+// ErrNoPlace is the end of Scratch's tries.
+var ErrNoPlace = errors.New("there is no other place to write to")
+
 // Scratch makes a directory of this process's own, for a child to write to. It
 // is beside the entries, or in another place of the system's for the second and
 // third try, for when the disk is full. remove takes it away.
 func (c *Cache) Scratch(try int) (dir string, remove func(), err error) {
 	places := append([]string{c.run.dir}, elsewhere()...)
 	if try >= len(places) {
-		return "", nil, fs.ErrNotExist
+		return "", nil, ErrNoPlace
 	}
 	dir, err = os.MkdirTemp(places[try], "cdcd-work-")
 	if err != nil {

@@ -439,7 +439,7 @@ func TestFullDisk(t *testing.T) {
 	if _, err := os.Stat(work); !os.IsNotExist(err) {
 		t.Error(err)
 	}
-	if _, _, err := c.Scratch(9); !errors.Is(err, os.ErrNotExist) {
+	if _, _, err := c.Scratch(9); !errors.Is(err, ErrNoPlace) {
 		t.Error("it tries for ever:", err)
 	}
 }

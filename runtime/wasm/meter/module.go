@@ -12,6 +12,8 @@ const (
 	// FuelGlobal is the exported global, a mutable i64, that holds what is left.
 	// It is 0 in a new instance.
 	FuelGlobal = "cdcd:fuel"
+	// reserved begins the names of exports that are the host's.
+	reserved = "cdcd:"
 	// DepthMax is how deep calls may nest, in units: a function takes one, and
 	// one more for every 64 locals and instructions. A unit is at most about 512
 	// bytes of the engine's stack.
@@ -25,6 +27,7 @@ const tableEntriesMax = 1 << 16
 const (
 	typeI32 = 0x7f
 	typeI64 = 0x7e
+	typeF64 = 0x7c
 )
 
 // Numbers of sections, in the order that the format wants them in.
@@ -69,6 +72,9 @@ type module struct {
 
 	added   [][]byte          // types beyond the module's own
 	results map[string]uint32 // of the types () -> results among them
+
+	image *Image // nil for a module that begins by itself
+	why   string // it can't be split, the first reason found
 }
 
 // Rewrite returns the module with its metering. Module must be of version 1.
@@ -77,7 +83,13 @@ type module struct {
 // is malformed or beyond a limit. A module that is invalid in other ways is rewritten to one that
 // is invalid as well.
 func Rewrite(p []byte, l Limits) ([]byte, error) {
-	m := &module{p: p, l: l, results: map[string]uint32{}}
+	return (&module{p: p, l: l, results: map[string]uint32{}}).rewrite()
+}
+
+// rewrite makes the module out of its sections. Exports and data come last: what
+// becomes of them depends on what the others have.
+func (m *module) rewrite() ([]byte, error) {
+	p := m.p
 	if err := m.split(); err != nil {
 		return nil, err
 	}
@@ -87,8 +99,8 @@ func Rewrite(p []byte, l Limits) ([]byte, error) {
 		make func(r *reader) []byte
 	}{
 		{secType, m.readTypes}, {secImport, m.rewriteImports}, {secFunction, m.readFunctions}, {secTable, m.rewriteTables},
-		{secGlobal, m.rewriteGlobals}, {secExport, m.rewriteExports}, {secStart, m.rewriteStart},
-		{secElement, m.rewriteElements}, {secCode, m.rewriteCode},
+		{secGlobal, m.rewriteGlobals}, {secElement, m.rewriteElements}, {secCode, m.rewriteCode},
+		{secData, m.rewriteData}, {secStart, m.rewriteStart}, {secExport, m.rewriteExports},
 	}
 	for _, step := range steps {
 		sec := m.sections[step.id]
@@ -102,8 +114,11 @@ func Rewrite(p []byte, l Limits) ([]byte, error) {
 		}
 	}
 	parts[secType], parts[secFunction] = m.allTypes(), m.allFunctions()
-	for _, id := range []byte{secMemory, secData, secCount} {
+	for _, id := range []byte{secMemory, secCount} {
 		parts[id] = p[m.sections[id].from:m.sections[id].to]
+	}
+	if m.image != nil {
+		parts[secCount] = nil // no instruction asks for it
 	}
 	size := 8
 	for _, part := range parts {
@@ -286,10 +301,11 @@ func (m *module) rewriteGlobals(r *reader) []byte {
 	o := leb(nil, uint32(m.globals+2))
 	for n := m.globals; n > 0 && r.err == nil; n-- {
 		from := r.at
-		r.valueType()
-		r.u8()
+		t := r.valueType()
+		mutable := r.u8() == 1
 		o = append(o, m.p[from:r.at]...)
 		o = m.constant(o, r)
+		m.keepGlobal(uint32(m.globals-n), t, mutable)
 	}
 	o = append(o, typeI64, 1, opI64Const, 0, opEnd)                         // the fuel
 	return append(sleb(append(o, typeI64, 1, opI64Const), DepthMax), opEnd) // the depth
@@ -337,11 +353,12 @@ func (m *module) constant(o []byte, r *reader) []byte {
 
 func (m *module) rewriteExports(r *reader) []byte {
 	n := r.length("exports")
-	o := leb(nil, uint32(n+1))
+	own := m.imageExports()
+	o := leb(nil, uint32(n+1+len(own)))
 	for ; n > 0 && r.err == nil; n-- {
 		name := r.vector()
-		if string(name) == FuelGlobal {
-			r.refuse("the name %s is the host's", FuelGlobal)
+		if bytes.HasPrefix(name, []byte(reserved)) {
+			r.refuse("the name %.64q is the host's", name)
 		}
 		kind, i := r.u8(), r.u32()
 		if kind == 0 {
@@ -355,15 +372,11 @@ func (m *module) rewriteExports(r *reader) []byte {
 		o = append(leb(o, uint32(len(name))), name...)
 		o = leb(append(o, kind), i)
 	}
-	o = append(leb(o, uint32(len(FuelGlobal))), FuelGlobal...)
-	return leb(append(o, 3), uint32(m.globals))
-}
-
-func (m *module) rewriteStart(r *reader) []byte {
-	if !r.more() {
-		return nil
+	for _, e := range append(own, export{FuelGlobal, 3, uint32(m.globals)}) {
+		o = append(leb(o, uint32(len(e.name))), e.name...)
+		o = leb(append(o, e.kind), e.index)
 	}
-	return leb(nil, m.shifted(r.index("function", len(m.funcs))))
+	return o
 }
 
 // rewriteElements rewrites the eight forms of element segments.

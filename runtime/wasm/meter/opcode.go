@@ -21,6 +21,8 @@ const (
 	opLocalTee     = 0x22
 	opGlobalGet    = 0x23
 	opGlobalSet    = 0x24
+	opTableGet     = 0x25
+	opTableSet     = 0x26
 	opMemorySize   = 0x3f
 	opMemoryGrow   = 0x40
 	opI32Const     = 0x41
@@ -77,8 +79,11 @@ func (s *scanner) plain(op byte, at int) int64 {
 		r.index("local", s.locals)
 	case op == opGlobalGet || op == opGlobalSet:
 		r.index("global", s.m.globals)
-	case op == 0x25 || op == 0x26: // table.get, table.set
+	case op == opTableGet || op == opTableSet:
 		r.u32()
+		if op == opTableSet {
+			s.m.unsplittable("it writes to a table")
+		}
 	case op >= 0x28 && op <= 0x3e: // loads and stores
 		s.memoryArgument()
 	case op == opMemorySize:
@@ -134,8 +139,12 @@ func (s *scanner) bulk(at int) int64 {
 	case 8: // memory.init
 		r.u32()
 		r.zero()
+		s.m.unsplittable("it uses its data segments later on")
 	case 9, 13, 16: // data.drop, elem.drop, table.size
 		r.u32()
+		if sub != 16 {
+			s.m.unsplittable("it drops segments")
+		}
 		return weightPlain
 	case 10: // memory.copy
 		r.zero()
@@ -149,12 +158,15 @@ func (s *scanner) bulk(at int) int64 {
 	case 12, 14: // table.init, table.copy
 		r.u32()
 		r.u32()
+		s.m.unsplittable("it writes to a table")
 	case 15: // table.grow
 		r.u32()
 		s.charge(editBulk, at)
+		s.m.unsplittable("it writes to a table")
 		return weightGrow
 	case 17: // table.fill
 		r.u32()
+		s.m.unsplittable("it writes to a table")
 	default:
 		r.unsupported(at, Unknown, "opcode 0xfc %#02x", sub)
 		return 0
