@@ -18,8 +18,7 @@ STATEMENTS ?= 50000
 CONNECTORS := $(sort $(patsubst %/,%,$(dir $(wildcard connectors-wasm/*/*.go))))
 
 .DEFAULT_GOAL := help
-.PHONY: help build connectors demo servers test test-short bench bench-packages torture fuzz lint clean guests soak soak-jobs bench-wasm
-.PHONY: help build connectors demo servers test test-short workload bench bench-packages torture fuzz lint clean bench-decode test-large
+.PHONY: help build connectors demo servers test test-short bench bench-packages torture fuzz lint clean guests soak soak-jobs bench-wasm workload bench-decode test-large
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +54,7 @@ soak: ## load and unload modules CYCLES times; the last line is JSON, bench/out 
 
 soak-jobs: ## run and delete JOBS whole pipelines in one process; the last line is JSON
 	@mkdir -p bin && go build -o bin/soak ./bench/soak && bin/soak -jobs $(JOBS)
+
 test-large: servers ## read transactions beyond 4 GiB of both servers (20 GB of disk, a quarter of an hour)
 	CDCD_TEST_LARGE=1 go test ./cdc/mysql -run TestLargeTransaction -v -timeout 2h
 
@@ -63,6 +63,7 @@ bench: build ## weigh cdcd against a hand-written loop; the last line is JSON (R
 
 bench-wasm: ## weigh the WebAssembly host against the bare engine; the last line is JSON
 	@mkdir -p bin && go build -o bin/bench-wasm ./bench/wasm && bin/bench-wasm
+
 bench-decode: ## weigh the binlog decoder against go-mysql's; the last line is JSON (RUNS=n)
 	@go run ./bench/decode -runs $(RUNS)
 
