@@ -133,7 +133,7 @@ func (n *Table) alterColumns(t *Table, ops []op, forced string) bool {
 				c.Invisible = o.column.hidden
 			case opChange:
 				changed, ok := o.column.forced(forced).resolve(n.Charset)
-				if !ok || t.rekeyed(old, c.Native, changed.Native) {
+				if !ok || forced != "" && o.column.typ.open() || t.rekeyed(old, c.Native, changed.Native) {
 					return false
 				}
 				gone = o.placed // comes in again at its place

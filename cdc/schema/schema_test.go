@@ -73,6 +73,8 @@ func TestHistory(t *testing.T) {
 		"enum in a key to enum":  {"CREATE TABLE t (a ENUM('x','yy') PRIMARY KEY); ALTER TABLE t MODIFY a ENUM('x')", "a enum('x'), key a", "unknown"},
 		"enum in a key to int":   {"CREATE TABLE t (a ENUM('x','yy') PRIMARY KEY); ALTER TABLE t MODIFY a INT", "a int, key a", "unknown"},
 		"enum in no key to text": {"CREATE TABLE t (a ENUM('x','yy'), KEY (a)); ALTER TABLE t MODIFY a CHAR(9)", "a char(9)", "unknown"},
+		"convert and change":     {"CREATE TABLE t (a CHAR(3)) CHARSET latin1; ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4, MODIFY a TEXT FIRST", "unknown", "unknown"},
+		"convert and add":        {"CREATE TABLE t (a INT) CHARSET latin1; ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4, ADD b TEXT, MODIFY a TEXT(90)", "a text, b text", "unknown"},
 		"cut off":                {"CREATE TABLE t (a INT", "unknown", "unknown"},
 		"select":                 {"CREATE TABLE t (a INT) SELECT 1 AS b", "unknown", "unknown"},
 	} {
