@@ -141,7 +141,7 @@ func Rows(batches []Recorded) (rows []RecordedRow) {
 }
 
 // resumesMax bounds how many places of a log the suite resumes at.
-const resumesMax = 40
+const resumesMax = 16
 
 // Conform checks a source against the contract of package cdc. The log must be
 // at rest, hold at least one transaction of one row, and had better hold some

@@ -123,6 +123,7 @@ func (d *differential) compare(after string) {
 		left := d.db.Flavor == testserver.FlavorMariaDB && d.h.Fact(n).Absent && d.leftovers < 3
 		if left {
 			d.leftovers++
+			d.t.Logf("%v is left behind, after %s", n, after)
 		}
 		if got == nil && (left || len(d.uncertain) > 0) {
 			d.h.Learn(n, schema.Fact{Table: want})
