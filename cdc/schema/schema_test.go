@@ -257,3 +257,20 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// TestConvertUnprinted: labels that the catalog could not print may come to be
+// others by CONVERT.
+func TestConvertUnprinted(t *testing.T) {
+	n := tables.Name{DB: "d", Table: "t"}
+	for labels, want := range map[string]string{"": "unknown", "x": "a set('x')"} {
+		h, c := New(all), Column{Name: "a", Native: "set('?')", Charset: "utf8mb4"}
+		if labels != "" {
+			c.Native, c.Labels = "set('x')", []string{labels}
+		}
+		h.Learn(n, Fact{Table: &Table{DB: "d", Name: "t", Charset: "utf8mb4", Columns: []Column{c}}})
+		script(t, h, never, "ALTER TABLE t CONVERT TO CHARACTER SET latin1")
+		if got := brief(h.Fact(n)); got != want {
+			t.Errorf("labels %q: %s, want %s", labels, got, want)
+		}
+	}
+}
