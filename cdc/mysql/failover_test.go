@@ -167,7 +167,7 @@ func TestBadNetwork(t *testing.T) {
 		src := open(t, db, with(mode), hosts(way.Addr()))
 		s := start(t, src, initial(t, open(t, db, with(mode))))
 		id, random := 1, rand.New(rand.NewPCG(1, 2))
-		for round := range 12 {
+		for round := range 8 {
 			switch round % 3 {
 			case 0:
 				way.Slice(1+random.IntN(2000), time.Duration(random.IntN(200))*time.Microsecond)

@@ -23,7 +23,7 @@ func largeSize() (rows, width int) {
 	if os.Getenv("CDCD_TEST_LARGE") != "" {
 		return 1_000_000, 4500
 	}
-	return 300_000, 700
+	return 50_000, 3500 // 166 MiB, more than twice of what reading may take
 }
 
 const (

@@ -59,61 +59,73 @@ var onlineChanges = map[string][]string{
 // of their time, those of the tools' tables never, and so they do when all is
 // read again later, from the beginning and from places between.
 func TestOnlineSchemaChange(t *testing.T) {
-	for tool, statements := range onlineChanges {
-		run := func(t *testing.T, db *testserver.DB) {
-			db.Exec(t, "CREATE DATABASE shop", "CREATE TABLE shop.orders (id INT PRIMARY KEY, qty INT UNSIGNED, note VARCHAR(20)) CHARACTER SET latin1")
-			st := &store{}
-			keep := func(_ *Config, e *cdc.Env) { e.Schemas = st }
-			from := initial(t, open(t, db, keep))
-			s := start(t, open(t, db, keep), from)
-			var want []string
-			n := 0
-			change := func() {
-				n++
-				values, names := fmt.Sprintf("(%d, 4294967295, 'é')", n), `(id=%d qty=4294967295 note="é")`
-				if db.Value(t, "SELECT COUNT(*) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA='shop' AND TABLE_NAME='orders'") == "4" {
-					values, names = fmt.Sprintf("(%d, 7, 4294967295, 'é')", n), `(id=%d extra=7 qty=4294967295 remark="é")`
-				}
-				db.Exec(t, "SET NAMES utf8mb4", "INSERT INTO shop.orders VALUES "+values)
-				want = append(want, "c shop.orders "+fmt.Sprintf(names, n))
+	run := func(t *testing.T, db *testserver.DB, statements []string) {
+		fresh(t, db)
+		db.Exec(t, "CREATE DATABASE shop", "CREATE TABLE shop.orders (id INT PRIMARY KEY, qty INT UNSIGNED, note VARCHAR(20)) CHARACTER SET latin1")
+		st := &store{}
+		keep := func(_ *Config, e *cdc.Env) { e.Schemas = st }
+		from := initial(t, open(t, db, keep))
+		s := start(t, open(t, db, keep), from)
+		var want []string
+		n := 0
+		change := func() {
+			n++
+			values, names := fmt.Sprintf("(%d, 4294967295, 'é')", n), `(id=%d qty=4294967295 note="é")`
+			if db.Value(t, "SELECT COUNT(*) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA='shop' AND TABLE_NAME='orders'") == "4" {
+				values, names = fmt.Sprintf("(%d, 7, 4294967295, 'é')", n), `(id=%d extra=7 qty=4294967295 remark="é")`
 			}
+			db.Exec(t, "SET NAMES utf8mb4", "INSERT INTO shop.orders VALUES "+values)
+			want = append(want, "c shop.orders "+fmt.Sprintf(names, n))
+		}
+		change()
+		for _, sql := range statements {
+			db.Exec(t, "SET SESSION sql_mode='NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES'", sql)
 			change()
-			for _, sql := range statements {
-				db.Exec(t, "SET SESSION sql_mode='NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES'", sql)
-				change()
+		}
+		if d := cmp.Diff(want, texts(s.awaitRows(t, len(want)))); d != "" {
+			t.Fatal(d)
+		}
+		batches, _ := s.snapshot()
+		s.stop()
+		later := open(t, db)
+		got, err := cdctest.Read(t, later, from, cdctest.UntilHead(t, later))
+		if err != nil {
+			t.Fatalf("later: %v", err)
+		}
+		if d := cmp.Diff(want, texts(cdctest.Rows(got))); d != "" {
+			t.Fatalf("later: %s", d)
+		}
+		for i, b := range batches {
+			if i%4 != 1 {
+				continue
 			}
-			if d := cmp.Diff(want, texts(s.awaitRows(t, len(want)))); d != "" {
-				t.Fatal(d)
-			}
-			batches, _ := s.snapshot()
-			s.stop()
-			later := open(t, db)
-			got, err := cdctest.Read(t, later, from, cdctest.UntilHead(t, later))
+			again := open(t, db, keep)
+			got, err := cdctest.Read(t, again, cdc.Start{Base: b.End}, cdctest.UntilHead(t, again))
 			if err != nil {
-				t.Fatalf("later: %v", err)
+				t.Fatalf("behind batch %d: %v", i, err)
 			}
-			if d := cmp.Diff(want, texts(cdctest.Rows(got))); d != "" {
-				t.Fatalf("later: %s", d)
-			}
-			for i, b := range batches {
-				if i%4 != 1 {
-					continue
-				}
-				again := open(t, db, keep)
-				got, err := cdctest.Read(t, again, cdc.Start{Base: b.End}, cdctest.UntilHead(t, again))
-				if err != nil {
-					t.Fatalf("behind batch %d: %v", i, err)
-				}
-				list := texts(cdctest.Rows(got))
-				if d := cmp.Diff(want[len(want)-len(list):], append([]string{}, list...)); d != "" {
-					t.Fatalf("behind batch %d: %s", i, d)
-				}
+			list := texts(cdctest.Rows(got))
+			if d := cmp.Diff(want[len(want)-len(list):], append([]string{}, list...)); d != "" {
+				t.Fatalf("behind batch %d: %s", i, d)
 			}
 		}
-		t.Run(tool, func(t *testing.T) {
-			eachDefault(t, run)
-			t.Run("mysql full", func(t *testing.T) { run(t, testserver.MySQL(t)) })
-			t.Run("mariadb full", func(t *testing.T) { run(t, testserver.MariaDB(t)) })
-		})
 	}
+	tools := func(t *testing.T, db *testserver.DB) {
+		for tool, statements := range onlineChanges {
+			t.Run(tool, func(t *testing.T) { run(t, db, statements) })
+		}
+	}
+	eachDefault(t, tools)
+	t.Run("mysql full", func(t *testing.T) { tools(t, testserver.MySQL(t)) })
+	t.Run("mariadb full", func(t *testing.T) { tools(t, testserver.MariaDB(t)) })
+}
+
+// fresh drops what a test made on the server, and begins its log anew.
+func fresh(t testing.TB, db *testserver.DB) {
+	t.Helper()
+	reset := "RESET BINARY LOGS AND GTIDS"
+	if db.Flavor == testserver.FlavorMariaDB {
+		reset = "RESET MASTER"
+	}
+	db.Exec(t, "DROP DATABASE IF EXISTS shop", reset)
 }

@@ -153,11 +153,6 @@ func TestRandomWorkload(t *testing.T) {
 			if d := cmp.Diff(printed(t, db), withoutDocs(all)); d != "" {
 				t.Errorf("the server's tool reads other rows: %.4000s", d)
 			}
-			for _, kind := range []string{"insert", "multi delete", "xa commit", "xa rollback", "one phase", "rollback to", "load", "child", "cascade delete", "myisam", "doc part"} {
-				if done[kind] == 0 && statements >= 900 {
-					t.Errorf("no %s", kind)
-				}
-			}
 		})
 	}
 }

@@ -232,7 +232,7 @@ func TestServerKilled(t *testing.T) {
 		prepare(t, db)
 		s := start(t, open(t, db, with(mode)), initial(t, open(t, db, with(mode))))
 		id := 1
-		for round := range 4 {
+		for round := range 3 {
 			for i := range 5 {
 				db.Exec(t, insert(id, 1+700*(i%2)))
 				id += 1 + 700*(i%2)

@@ -109,7 +109,7 @@ func TestSlowReader(t *testing.T) {
 		s := start(t, src, initial(t, src))
 		s.awaitRows(t, 200)
 		ids, began, before := dumps(t, db), time.Now(), cdctest.Rows(recorded(s))
-		time.Sleep(8 * time.Second)
+		time.Sleep(4 * time.Second)
 		rate := float64(len(cdctest.Rows(recorded(s)))-len(before)) / time.Since(began).Seconds()
 		if after := dumps(t, db); len(ids) != 1 || len(after) != 1 || ids[0] != after[0] {
 			t.Errorf("connections %v, then %v", ids, after)

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -182,8 +183,12 @@ func (w *worker) next() (kind, sql, state string) {
 	return kind, sql, w.state
 }
 
-// work runs a workload of so many statements, and returns how many there were
-// of each kind.
+// kinds are what a workload must have in it to prove anything.
+var kinds = []string{"insert", "multi delete", "xa commit", "xa rollback", "one phase", "rollback to", "load", "child",
+	"cascade delete", "myisam", "doc part"}
+
+// work runs a workload of so many statements, and of as many more as it takes
+// for each of kinds to be among them. It returns how many there were of each.
 func work(t testing.TB, db *testserver.DB, seed uint64, statements int) map[string]int {
 	t.Helper()
 	db.Exec(t, workTables(db)...)
@@ -204,7 +209,11 @@ func work(t testing.TB, db *testserver.DB, seed uint64, statements int) map[stri
 		}
 	}
 	order := rand.New(rand.NewPCG(seed, 99))
-	for range statements {
+	lacks := func(kind string) bool { return done[kind] == 0 }
+	for n := 0; n < statements || slices.ContainsFunc(kinds, lacks); n++ {
+		if n > statements+10_000 {
+			t.Fatalf("seed %d makes not each kind of statement: %v", seed, done)
+		}
 		all[order.IntN(len(all))].step()
 	}
 	for _, w := range all {

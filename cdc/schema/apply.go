@@ -133,7 +133,7 @@ func (n *Table) alterColumns(t *Table, ops []op, forced string) bool {
 				c.Invisible = o.column.hidden
 			case opChange:
 				changed, ok := o.column.forced(forced).resolve(n.Charset)
-				if !ok || t.widened(old, c.Native, changed.Native) {
+				if !ok || forced != "" && o.column.typ.open() || t.rekeyed(old, c.Native, changed.Native) {
 					return false
 				}
 				gone = o.placed // comes in again at its place
@@ -267,6 +267,8 @@ func (n *Table) convert() bool {
 		switch {
 		case strings.HasSuffix(base, "text") && c.Charset == "":
 			return false
+		case isLabel(base) && len(c.Labels) == 0:
+			return false // the catalog could not print them, and may be able to now
 		case c.Charset != n.Charset && slices.ContainsFunc(c.Labels, func(l string) bool { return l == "" || !ascii(l) }):
 			return false // MySQL 9.7 spoils such labels
 		case strings.HasSuffix(base, "text") && widest(n.Charset) > widest(c.Charset):

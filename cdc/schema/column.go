@@ -232,6 +232,11 @@ func (c *columnDef) resolve(outer string) (out Column, ok bool) {
 	return out, ok && !c.spoiled
 }
 
+// open reports whether it is a TEXT or BLOB of which no length is said. One that
+// a column becomes under CONVERT TO CHARACTER SET MySQL makes as long as the
+// column was, whatever it was, and MariaDB does not.
+func (t *typeDef) open() bool { return t.family == familyText && t.n <= 0 }
+
 // text returns the native type of VARCHAR and TEXT.
 func (t *typeDef) text(cs string) (native string, ok bool) {
 	const rowMax = 65535

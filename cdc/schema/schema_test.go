@@ -68,6 +68,13 @@ func TestHistory(t *testing.T) {
 		"reorder":                {"CREATE TABLE t (a INT, b INT, c INT); ALTER TABLE t MODIFY c INT FIRST, ADD d INT AFTER a", "c int, a int, d int, b int", "unknown"},
 		"swap names":             {"CREATE TABLE t (a INT PRIMARY KEY, b CHAR); ALTER TABLE t RENAME COLUMN a TO b, RENAME COLUMN b TO a", "b int, a char(1), key b", "unknown"},
 		"key by order":           {"CREATE TABLE t (a INT, b INT NOT NULL, c INT NOT NULL, UNIQUE(a), UNIQUE z (c), UNIQUE y (b))", "a int, b int, c int, key c", "unknown"},
+		"enum in a key to text":  {"CREATE TABLE t (a ENUM('x','yy') NOT NULL UNIQUE); ALTER TABLE t MODIFY a VARCHAR(9) NOT NULL", "unknown", "unknown"},
+		"set in a key to binary": {"CREATE TABLE t (a SET('x','yy') PRIMARY KEY); ALTER TABLE t CHANGE a b BINARY(9)", "unknown", "unknown"},
+		"enum in a key to enum":  {"CREATE TABLE t (a ENUM('x','yy') PRIMARY KEY); ALTER TABLE t MODIFY a ENUM('x')", "a enum('x'), key a", "unknown"},
+		"enum in a key to int":   {"CREATE TABLE t (a ENUM('x','yy') PRIMARY KEY); ALTER TABLE t MODIFY a INT", "a int, key a", "unknown"},
+		"enum in no key to text": {"CREATE TABLE t (a ENUM('x','yy'), KEY (a)); ALTER TABLE t MODIFY a CHAR(9)", "a char(9)", "unknown"},
+		"convert and change":     {"CREATE TABLE t (a CHAR(3)) CHARSET latin1; ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4, MODIFY a TEXT FIRST", "unknown", "unknown"},
+		"convert and add":        {"CREATE TABLE t (a INT) CHARSET latin1; ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4, ADD b TEXT, MODIFY a TEXT(90)", "a text, b text", "unknown"},
 		"cut off":                {"CREATE TABLE t (a INT", "unknown", "unknown"},
 		"select":                 {"CREATE TABLE t (a INT) SELECT 1 AS b", "unknown", "unknown"},
 	} {
@@ -249,4 +256,21 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestConvertUnprinted: labels that the catalog could not print may come to be
+// others by CONVERT.
+func TestConvertUnprinted(t *testing.T) {
+	n := tables.Name{DB: "d", Table: "t"}
+	for labels, want := range map[string]string{"": "unknown", "x": "a set('x')"} {
+		h, c := New(all), Column{Name: "a", Native: "set('?')", Charset: "utf8mb4"}
+		if labels != "" {
+			c.Native, c.Labels = "set('x')", []string{labels}
+		}
+		h.Learn(n, Fact{Table: &Table{DB: "d", Name: "t", Charset: "utf8mb4", Columns: []Column{c}}})
+		script(t, h, never, "ALTER TABLE t CONVERT TO CHARACTER SET latin1")
+		if got := brief(h.Fact(n)); got != want {
+			t.Errorf("labels %q: %s, want %s", labels, got, want)
+		}
+	}
 }

@@ -134,19 +134,34 @@ func (t *Table) rank(k *Key) int {
 	return rank
 }
 
-// widened reports whether a column that a unique key has comes to be, or was, a
-// TEXT or BLOB: the server then chooses itself how much of it the key takes.
-func (t *Table) widened(name, before, after string) bool {
+// rekeyed reports whether a column of a unique key changes its type so that the
+// server chooses itself how much of it the key takes: it comes to be, or was, a
+// TEXT or BLOB, or a prefix is in the key; or it was an ENUM or SET and becomes a
+// text, of which the key may then take no more bytes than the number had.
+func (t *Table) rekeyed(name, before, after string) bool {
 	if before == after {
 		return false
 	}
-	large := strings.HasSuffix(before, "text") || strings.HasSuffix(before, "blob") ||
-		strings.HasSuffix(after, "text") || strings.HasSuffix(after, "blob")
+	free := isLarge(before) || isLarge(after) || isLabel(before) && isString(after)
 	return slices.ContainsFunc(t.Keys, func(k Key) bool {
 		return k.Unique && slices.ContainsFunc(k.Parts, func(p Part) bool {
-			return strings.EqualFold(p.Column, name) && (large || p.Prefix)
+			return strings.EqualFold(p.Column, name) && (free || p.Prefix)
 		})
 	})
+}
+
+func isLarge(native string) bool {
+	return strings.HasSuffix(native, "text") || strings.HasSuffix(native, "blob")
+}
+
+func isLabel(native string) bool {
+	return strings.HasPrefix(native, "enum(") || strings.HasPrefix(native, "set(")
+}
+
+// isString is about CHAR, VARCHAR, BINARY and VARBINARY.
+func isString(native string) bool {
+	base, _, _ := strings.Cut(native, "(")
+	return strings.HasSuffix(base, "char") || strings.HasSuffix(base, "binary")
 }
 
 // settle puts the keys in order, and gives columns of the primary key what it

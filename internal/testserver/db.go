@@ -111,8 +111,9 @@ func startDB(t testing.TB, inst install, opts []Option) *DB {
 	return db
 }
 
-// args are the server's options. Commits reach the kernel, not the disk: that
-// survives SIGKILL, which is all that a test can do, and is ten times faster.
+// args are the server's options. What is written reaches the kernel, not the
+// disk: that survives SIGKILL, which is all that a test can do. Commits are ten
+// times faster by it, and starts twice.
 func (db *DB) args(o dbOptions) []string {
 	args := []string{
 		"--datadir=" + db.BinlogDir(), "--tmpdir=" + filepath.Join(db.dir, "tmp"),
@@ -120,13 +121,13 @@ func (db *DB) args(o dbOptions) []string {
 		"--bind-address=127.0.0.1", "--port=" + strconv.Itoa(db.port), "--skip-name-resolve",
 		"--server-id=" + strconv.Itoa(db.port),
 		"--log-bin=binlog", "--binlog-row-metadata=FULL", "--sync-binlog=0",
-		"--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=32M",
+		"--innodb-flush-log-at-trx-commit=2", "--innodb-flush-method=nosync", "--innodb-buffer-pool-size=32M",
 		"--performance-schema=OFF", "--secure-file-priv=", "--max-connections=200",
 	}
 	args = append(args, asRoot()...)
 	switch {
 	case db.Flavor == FlavorMariaDB:
-		args = append(args, "--binlog-format=ROW", "--innodb-log-file-size=8M")
+		args = append(args, "--binlog-format=ROW", "--innodb-log-file-size=8M", "--sync-frm=OFF")
 	case o.noGTID:
 		args = append(args, "--gtid-mode=OFF", "--enforce-gtid-consistency=OFF")
 	default:

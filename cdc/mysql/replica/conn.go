@@ -45,34 +45,31 @@ func connect(ctx context.Context, t Target) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	var sock *socket
-	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
-		c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+	closed, stop := make(chan struct{}), func() bool { return true }
+	dial := func(dctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(dctx, network, addr)
 		if err != nil {
 			return nil, err
 		}
 		sock = newSocket(c)
+		stop = context.AfterFunc(ctx, func() { // ends the handshake too
+			defer close(closed)
+			c.Close()
+		})
+		deadline, _ := ctx.Deadline()
+		if err := sock.SetDeadline(deadline); err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
 		return sock, nil
 	}
-	var c *client.Conn
-	err = guarded(ctx, func() {
-		if sock != nil {
-			sock.Conn.Close()
-		}
-	}, func() (err error) {
-		c, err = client.ConnectWithDialer(ctx, "tcp", t.Addr, t.User, t.Password, "", func(dctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := dial(dctx, network, addr)
-			if err == nil {
-				deadline, _ := ctx.Deadline()
-				err = conn.SetDeadline(deadline)
-			}
-			return conn, err
-		}, func(c *client.Conn) error {
-			c.SetTLSConfig(conf)
-			c.SetAttributes(map[string]string{"program_name": "cdcd"})
-			return nil
-		})
-		return err
+	c, err := client.ConnectWithDialer(ctx, "tcp", t.Addr, t.User, t.Password, "", dial, func(c *client.Conn) error {
+		c.SetTLSConfig(conf)
+		c.SetAttributes(map[string]string{"program_name": "cdcd"})
+		return nil
 	})
+	if !stop() {
+		<-closed
+	}
 	if err != nil {
 		if ctx.Err() != nil && context.Cause(ctx) != nil && !isServerError(err) {
 			return nil, fmt.Errorf("connect: %w", errors.Join(context.Cause(ctx), err))
