@@ -10,13 +10,15 @@ FUZZTIME   ?= 30s
 KILLS      ?= 20
 ROWS       ?= 400000
 RUNS       ?= 3
+CYCLES     ?= 300000
+JOBS       ?= 5000
 STATEMENTS ?= 50000
 
 # Every folder of connectors-wasm that holds Go is one connector.
 CONNECTORS := $(sort $(patsubst %/,%,$(dir $(wildcard connectors-wasm/*/*.go))))
 
 .DEFAULT_GOAL := help
-.PHONY: help build connectors demo servers test test-short workload bench bench-packages torture fuzz lint clean bench-decode test-large
+.PHONY: help build connectors demo servers test test-short bench bench-packages torture fuzz lint clean guests soak soak-jobs bench-wasm workload bench-decode test-large
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +34,9 @@ connectors: ## build the shipped connectors to connectors-wasm/<name>/dist/<name
 		go run ./sdk/manifest/stamp "$$dir/dist/$${dir##*/}.wasm" "$$dir/manifest.json"; \
 	done
 
+guests: ## build the golden guests anew: needs clang, wasm-ld, rustc with wasm32, npm
+	@go run ./sdk/golden/build
+
 demo: build ## run the demo: no database, no broker, no configuration
 	bin/cdcd demo
 
@@ -44,11 +49,20 @@ test: servers connectors lint ## run all tests against real servers, many with t
 test-short: connectors ## run the tests that start no servers
 	go test -short -p 2 ./...
 
+soak: ## load and unload modules CYCLES times; the last line is JSON, bench/out has the plot
+	@mkdir -p bin && go build -o bin/soak ./bench/soak && bin/soak -cycles $(CYCLES)
+
+soak-jobs: ## run and delete JOBS whole pipelines in one process; the last line is JSON
+	@mkdir -p bin && go build -o bin/soak ./bench/soak && bin/soak -jobs $(JOBS)
+
 test-large: servers ## read transactions beyond 4 GiB of both servers (20 GB of disk, a quarter of an hour)
 	CDCD_TEST_LARGE=1 go test ./cdc/mysql -run TestLargeTransaction -v -timeout 2h
 
 bench: build ## weigh cdcd against a hand-written loop; the last line is JSON (ROWS=n RUNS=n)
 	@go run ./bench -cdcd "$(CURDIR)/bin/cdcd" -rows $(ROWS) -runs $(RUNS)
+
+bench-wasm: ## weigh the WebAssembly host against the bare engine; the last line is JSON
+	@mkdir -p bin && go build -o bin/bench-wasm ./bench/wasm && bin/bench-wasm
 
 bench-decode: ## weigh the binlog decoder against go-mysql's; the last line is JSON (RUNS=n)
 	@go run ./bench/decode -runs $(RUNS)

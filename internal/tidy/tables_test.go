@@ -17,6 +17,8 @@ var edges = []edge{
 	{"sdk", "", "sdk is the leaf that everyone may import"},
 	{"sdk/manifest", "sdk", "sdk/manifest reads and writes one section of a module: it knows sdk only"},
 	{"sdk/manifest/...", "sdk sdk/manifest", "the stamp program is sdk/manifest on the command line"},
+	{"sdk/golden", "sdk", "sdk/golden is modules as bytes: it knows sdk only"},
+	{"sdk/golden/...", "sdk sdk/golden sdk/manifest", "the program that builds the golden guests stamps them, nothing else"},
 	{"sdk/guest/...", "sdk sdk/guest", "a connector links sdk/guest: it knows sdk only"},
 	{"sdk/sdktest/...", ground + " sdk/... runtime/wasm", "sdk/sdktest runs a connector natively and in the real host, nothing else"},
 	{"sdk/consume/...", "sdk", "services link sdk/consume: it knows sdk only"},
@@ -59,6 +61,7 @@ var testEdges = []edge{
 	{"runtime", "...", ""},          // the daemon's tests put everything together
 	{"runtime/pipeline", "...", ""}, // so do the pipeline's kill tests
 	{"cmd/...", "...", ""},
+	{"sdk/golden", "sdk/... runtime/wasm", ""}, // the golden guests run in the host
 	{"...", "sdk/... cdc/cdctest/... runtime/sink/sinktest runtime/natsd internal/testserver", ""},
 }
 
@@ -68,7 +71,7 @@ var libraries = []struct {
 	pkgs   string
 	tests  bool // any test may import it as well
 }{
-	{"github.com/tetratelabs/wazero", "runtime/wasm/...", false},
+	{"github.com/tetratelabs/wazero", "runtime/wasm/... bench/...", false},
 	{"github.com/cockroachdb/pebble", "state/...", false},
 	{"github.com/go-mysql-org/go-mysql", "cdc/mysql/... cdc/binlogfile/... cdc/snapshot/... internal/testserver bench/...", true},
 	{"github.com/nats-io/nats.go", "runtime/sink/... runtime/natsd/... runtime sdk/consume/... cmd/... internal/testserver internal/oracle bench/... examples/...", true},

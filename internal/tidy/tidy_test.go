@@ -37,7 +37,7 @@ var rules = []struct {
 		{"state/a_test.go", `import "m/internal/testserver"`},
 	}},
 	{"heavy libraries have one owner", checkLibraries, [][3]string{
-		{"runtime/pipeline/a.go", `import "github.com/tetratelabs/wazero/api"`, "only these may: runtime/wasm/..."},
+		{"runtime/pipeline/a.go", `import "github.com/tetratelabs/wazero/api"`, "only these may: runtime/wasm/... bench/..."},
 		{"state/a.go", `import "github.com/nats-io/nats.go/jetstream"`, "must not import"},
 		{"cdc/schema/a.go", `import "github.com/go-mysql-org/go-mysql/mysql"`, "only these may: cdc/mysql/..."},
 		{"cdc/a_test.go", `import "github.com/cockroachdb/pebble/v2"`, "only these may: state/..."},

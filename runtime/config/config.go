@@ -55,7 +55,7 @@ type Step struct {
 }
 
 // Capabilities are what a step may grant.
-var Capabilities = []string{"clock", "kv", "log", "metrics", "random", "secret"}
+var Capabilities = []string{"clock", "kv", "log", "metrics", "random", "secret", "value"}
 
 // SecretNameMax bounds the name of a step's secret, in bytes.
 const SecretNameMax = 64

@@ -83,6 +83,11 @@ func (n *NATS) run(ctx context.Context, dir string) error {
 
 const startHint = "look at the embedded server's lines in the log; a store that can't be read may be moved away, and pipelines then start anew"
 
+// closedClientsMax is how many connections that have ended the server remembers
+// for its monitoring, at 1.5 KB each. Its own default is 10,000: a daemon whose
+// pipelines come and go would grow by 15 MB.
+const closedClientsMax = 64
+
 func (n *NATS) options(dir string) (*server.Options, error) {
 	store, err := storeBytesMax(dir, int64(n.cfg.StoreBytesMax))
 	if err != nil {
@@ -101,6 +106,7 @@ func (n *NATS) options(dir string) (*server.Options, error) {
 		MaxPending:             64 << 20,
 		NoSigs:                 true,
 		DisableJetStreamBanner: true,
+		MaxClosedClients:       closedClientsMax,
 	}
 	if n.cfg.Listen != "" {
 		host, port, err := net.SplitHostPort(n.cfg.Listen)

@@ -33,7 +33,7 @@ var capabilities = map[string]capability{
 	sdk.ModuleClock:  {"clock", map[string]offered{"wall": {clockWall, ":I"}, "monotonic": {clockMonotonic, ":I"}}},
 	sdk.ModuleRandom: {"random", map[string]offered{"fill": {randomFill, "ii:i"}}},
 	sdk.ModuleSecret: {"secret", map[string]offered{"get": {secretGet, "iiii:i"}}},
-	sdk.ModuleValue:  {"value", nil},
+	sdk.ModuleValue:  {"value", map[string]offered{"read": {valueRead, "iiii:i"}}},
 }
 
 // callFuel is what each call of a host function costs, beside its bytes.

@@ -21,6 +21,8 @@ type surroundings struct {
 	rowsFrom int      // rows of the call in hand that may still be written for
 	rowsEnd  int      // 0 outside cdcd_transform
 
+	large [][]byte // values of the batch in hand that lie beside it
+
 	changes changes // of its metrics, in the batch in hand
 }
 

@@ -57,7 +57,9 @@ func (i *Instance) run(ctx context.Context, in *sdk.Batch, res *Result) error {
 	}
 	i.clock.wall = in.Time() * int64(time.Microsecond)
 	i.seedFrom(in)
-	now, capacity := in, in.Size()+room
+	i.large = in.Large()
+	defer func() { i.large = nil }()
+	now, capacity := in, len(in.Bytes())+room
 	for first := 0; first < in.Rows(); {
 		done, want, err := i.transformFrom(ctx, now, first, capacity, res)
 		if err != nil {

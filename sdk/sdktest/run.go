@@ -48,9 +48,29 @@ func Run(t *testing.T, connector func() guest.Connector, pattern string) {
 	}
 }
 
-// Module builds the connector in a directory, stamps it with the directory's
-// manifest.json and loads it into a host that ends with the test.
-func Module(t testing.TB, dir string) *wasm.Module {
+// RunModule runs the cases of the files that match the pattern in the host
+// alone, on a module with its manifest: one that was written in another language.
+func RunModule(t *testing.T, module []byte, pattern string) {
+	t.Helper()
+	paths, err := filepath.Glob(pattern)
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no cases match %s (%v)", pattern, err)
+	}
+	m := Load(t, module)
+	for _, path := range paths {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".json"), func(t *testing.T) {
+			c, err := readCase(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.compare(t, c.hosted(t, m))
+		})
+	}
+}
+
+// Build builds the connector in a directory and stamps it with the directory's
+// manifest.json.
+func Build(t testing.TB, dir string) []byte {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "connector.wasm")
 	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-buildmode=c-shared", "-o", out, ".")
@@ -70,6 +90,19 @@ func Module(t testing.TB, dir string) *wasm.Module {
 	if module, err = manifest.Append(module, text); err != nil {
 		t.Fatal(err)
 	}
+	return module
+}
+
+// Module builds the connector in a directory and loads it into a host that ends
+// with the test.
+func Module(t testing.TB, dir string) *wasm.Module {
+	t.Helper()
+	return Load(t, Build(t, dir))
+}
+
+// Load loads a module into a host that ends with the test.
+func Load(t testing.TB, module []byte) *wasm.Module {
+	t.Helper()
 	h, err := wasm.NewHost(wasm.Options{Compile: wasm.CompileHere})
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,7 @@ package meter
 const (
 	// mergeMax is how much of code that may be jumped over is charged with what
 	// comes before it. More costs precision, less costs instructions.
-	mergeMax = 48
+	mergeMax = 64
 	// straightMax is how much may run before the fuel is looked at, loops or not.
 	straightMax = 8192
 	// frameShift makes depth of size: 2^6 locals and instructions are a unit.
@@ -24,6 +24,8 @@ const (
 	editReturn                 // by a branch to the label arg
 	editCharge                 // an insertion: charge what segment arg costs
 	editBulk                   // an insertion: charge for the size on top of the stack
+	editFlush                  // an insertion: the fuel goes from the local to the global
+	editReload                 // an insertion: and back
 	editWide                   // by the operation of kind arg, in pieces if it is large
 )
 
@@ -136,13 +138,16 @@ func (s *scanner) instruction() {
 		s.edits = append(s.edits, edit{at, r.at, editReturn, uint32(len(s.open) - 1)})
 		s.branch(true)
 	case opUnreachable:
+		s.handOver(editFlush, at)
 		s.branch(true)
 	case opCall, opRefFunc:
 		s.function(op, at)
 	case opCallIndirect:
+		s.handOver(editFlush, at)
 		r.index("type", len(s.m.types))
 		r.u32()
 		s.calls = true
+		s.handOver(editReload, r.at)
 		s.pay(weightIndirect)
 	default:
 		s.pay(s.plain(op, at))
@@ -182,6 +187,7 @@ func (s *scanner) function(op byte, at int) {
 	i := s.r.index("function", len(s.m.funcs))
 	weight := int64(weightPlain)
 	if op == opCall {
+		s.handOver(editFlush, at)
 		weight = weightCall
 		if int(i) < s.m.imported {
 			weight = weightHost
@@ -189,7 +195,18 @@ func (s *scanner) function(op byte, at int) {
 		s.calls = s.calls || int(i) >= s.m.imported
 	}
 	s.edits = append(s.edits, edit{at + 1, s.r.at, editIndex, s.m.shifted(i)})
+	if op == opCall {
+		s.handOver(editReload, s.r.at)
+	}
 	s.pay(weight)
+}
+
+// handOver files an insertion for a function that keeps the fuel in a local:
+// others look for it in the global.
+func (s *scanner) handOver(kind editKind, at int) {
+	if !s.dead {
+		s.edits = append(s.edits, edit{at, at, kind, 0})
+	}
 }
 
 // begin begins a segment, before which the segment dominator always runs.

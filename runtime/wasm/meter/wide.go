@@ -41,7 +41,8 @@ func (e *emitter) choose(o []byte, kind, size uint32, operation []byte) []byte {
 	o = sleb(append(leb(append(o, opLocalGet), size), opI32Const), wideBytes)
 	f := e.m.wideFunc(kind)
 	o = sleb(append(o, opI32GtU, opIf), int64(e.m.wideType))
-	o = append(leb(append(o, opCall), f), opElse)
+	o = e.reload(leb(append(e.flush(o), opCall), f))
+	o = append(o, opElse)
 	return append(append(o, operation...), opEnd)
 }
 

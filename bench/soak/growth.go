@@ -1,0 +1,63 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// growth is the last line of output: what there is more at the end than at the
+// start.
+type growth struct {
+	Cycles     int     `json:"cycles"`
+	RSS        int64   `json:"rss_growth_bytes"`
+	JIT        int64   `json:"jit_growth_bytes"`
+	Goroutines int     `json:"goroutines_growth"`
+	FDs        int     `json:"fds_growth"`
+	Micros     float64 `json:"us_per_cycle"`
+}
+
+// jobGrowth is that of whole pipelines.
+type jobGrowth struct {
+	Jobs int `json:"jobs"`
+	growth
+	Connections int     `json:"connections_growth"` // at the MySQL server
+	Millis      float64 `json:"ms_per_job"`
+}
+
+// rssGrowthMax is what resident memory may differ by: the Go heap is never the
+// same twice.
+const rssGrowthMax = 4 << 20
+
+func grown(first, last probe, spent time.Duration) growth {
+	return growth{
+		Cycles: last.Cycle, RSS: last.RSS - first.RSS, JIT: last.JIT - first.JIT,
+		Goroutines: last.Goroutines - first.Goroutines, FDs: last.FDs - first.FDs,
+		Micros: float64(spent.Microseconds()) / float64(last.Cycle),
+	}
+}
+
+func (g jobGrowth) check() error {
+	err := g.growth.check()
+	if g.Connections > 0 {
+		err = errors.Join(err, fmt.Errorf("%d connections more at the server than at the start", g.Connections))
+	}
+	return err
+}
+
+// check is an error that names everything that grew.
+func (g growth) check() error {
+	var errs []error
+	for _, c := range []struct {
+		what      string
+		grew, may int64
+	}{
+		{"bytes of resident memory", g.RSS, rssGrowthMax}, {"bytes of machine code", g.JIT, 0},
+		{"goroutines", int64(g.Goroutines), 0}, {"descriptors", int64(g.FDs), 0},
+	} {
+		if c.grew > c.may {
+			errs = append(errs, fmt.Errorf("%d %s more than at the start, after %d cycles; at most %d may be", c.grew, c.what, g.Cycles, c.may))
+		}
+	}
+	return errors.Join(errs...)
+}
