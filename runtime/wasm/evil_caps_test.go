@@ -97,7 +97,14 @@ func capabilityCrimes() []crime {
 		}
 		all = append(all, grantCrimes(module, c)...)
 	}
-	return append(all, secretCrimes()...)
+	return append(append(all, secretCrimes()...), crime{name: "flood/large values", want: codeTimeout, commit: func(s *scene) error {
+		i, err := s.start(evil{imports: []guestImport{imported(sdk.ModuleValue, "read")}, pages: 400,
+			does: map[int]ops{fnTransform: forever(i32(0), i32(0), i32(atBatch+1<<20), i32(8<<20), call(0), drop)}}, InstanceConfig{})
+		if err != nil {
+			return err
+		}
+		return i.Transform(s.Context(), batchOf(strings.Repeat("x", 8<<20)), &Result{})
+	}})
 }
 
 // grantCrimes import what the manifest, or the configuration, does not have.
@@ -119,7 +126,7 @@ func grantCrimes(module string, c capability) []crime {
 	}
 }
 
-// secretCrimes guess names, and metricCrimes count what is none.
+// secretCrimes guess names, and count what is no number.
 func secretCrimes() []crime {
 	asks := func(name string, c ops) crime { // secret.get is function 0; the name's number is at 203
 		return crime{name: "secret/" + name, want: codeTimeout, commit: func(s *scene) error {
