@@ -122,7 +122,7 @@ func compileFamilies() []guestFamily[Guests] {
 		of(counter, "compiled_total", "Modules that were compiled.", func(c *GuestCompile) float64 { return float64(c.Compiled) }),
 		of(counter, "compile_failures_total", "Modules that the compiler refused, or that went over a limit of its.", func(c *GuestCompile) float64 { return float64(c.Failed) }),
 		of(counter, "compile_seconds_total", "Time spent compiling, the child's start included.", func(c *GuestCompile) float64 { return c.Seconds }),
-		of(counter, "code_load_seconds_total", "Time spent loading machine code that was compiled.", func(c *GuestCompile) float64 { return c.LoadSeconds }),
+		of(counter, "code_load_seconds_total", "Time spent loading machine code from the cache.", func(c *GuestCompile) float64 { return c.LoadSeconds }),
 	}
 }
 
