@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cdcd-io/cdcd/internal/fault"
 	"github.com/cdcd-io/cdcd/internal/unit"
 	"github.com/cdcd-io/cdcd/sdk"
 )
@@ -95,9 +96,8 @@ func capabilityCrimes() []crime {
 				return s.runWith(g, config)
 			}})
 		}
-		all = append(all, grantCrimes(module, c)...)
 	}
-	return append(append(all, secretCrimes()...), crime{name: "flood/large values", want: codeTimeout, commit: func(s *scene) error {
+	return append(slices.Concat(all, grantCrimes(), secretCrimes()), crime{name: "flood/large values", want: codeTimeout, commit: func(s *scene) error {
 		i, err := s.start(evil{imports: []guestImport{imported(sdk.ModuleValue, "read")}, pages: 400,
 			does: map[int]ops{fnTransform: forever(i32(0), i32(0), i32(atBatch+1<<20), i32(8<<20), call(0), drop)}}, InstanceConfig{})
 		if err != nil {
@@ -107,22 +107,31 @@ func capabilityCrimes() []crime {
 	}})
 }
 
-// grantCrimes import what the manifest, or the configuration, does not have.
-func grantCrimes(module string, c capability) []crime {
-	name := slices.Sorted(maps.Keys(c.funcs))[0]
-	refused := func(what, want string, declared, granted []string) crime {
-		return crime{name: "grant/" + c.grant + what, want: want, commit: func(s *scene) error {
-			m, err := s.load(stamp(s.T, evil{imports: []guestImport{imported(module, name)}}.bytes(), "evil", declared...))
-			if err != nil {
-				return err
+// grantCrimes import what the manifest, or the configuration, does not have: of
+// each capability in turn.
+func grantCrimes() []crime {
+	refused := func(what, want string, declared, granted bool) crime {
+		return crime{name: "grant/" + what, want: want, commit: func(s *scene) (err error) {
+			for module, c := range capabilities {
+				if c.funcs == nil {
+					continue
+				}
+				list := map[bool][]string{true: {c.grant}}
+				name := slices.Sorted(maps.Keys(c.funcs))[0]
+				m, lerr := s.load(stamp(s.T, evil{imports: []guestImport{imported(module, name)}}.bytes(), "evil", list[declared]...))
+				if lerr != nil {
+					return lerr
+				}
+				if _, err = m.Instantiate(s.Context(), InstanceConfig{Capabilities: list[granted]}); !fault.HasCode(err, want) {
+					return err
+				}
 			}
-			_, err = m.Instantiate(s.Context(), InstanceConfig{Capabilities: granted})
 			return err
 		}}
 	}
 	return []crime{
-		refused(" without a grant", "capability_not_granted", []string{c.grant}, nil),
-		refused(" undeclared", "capability_not_declared", nil, []string{c.grant}),
+		refused("without a grant", "capability_not_granted", true, false),
+		refused("undeclared", "capability_not_declared", false, true),
 	}
 }
 
