@@ -201,8 +201,12 @@ func runAndRead(t *testing.T, yaml string) []*nats.Msg {
 	if len(g.Steps) == 0 || g.Modules != 0 || g.Instances != 0 || g.Mappings != 0 || g.SnapshotBytes != 0 || g.CodeNotUnmapped != 0 {
 		t.Errorf("guests: %+v", g)
 	}
+	made := g.Compile
+	if g.MemoryBytesPeak == 0 || made.Hits+made.Misses == 0 || made.Misses != made.Compiled || (made.Compiled > 0) != (made.Seconds > 0) || (made.Hits > 0) != (made.LoadSeconds > 0) || made.Failed+made.Damaged+made.Unwritten > 0 {
+		t.Errorf("compiling: %+v", g)
+	}
 	for _, step := range g.Steps {
-		if step.Calls == 0 || step.Fuel == 0 || step.BusySeconds == 0 || step.MemoryBytesPeak == 0 || step.MemoryBytes != 0 {
+		if step.Calls == 0 || step.Fuel == 0 || step.BusySeconds == 0 || step.InstancesPeak == 0 || step.MemoryBytesPeak == 0 || step.MemoryBytes != 0 {
 			t.Errorf("a step's account: %+v", step)
 		}
 	}

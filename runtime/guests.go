@@ -20,13 +20,21 @@ func (d *Daemon) Guests() telemetry.Guests {
 		return telemetry.Guests{}
 	}
 	s := h.Stats()
-	g := telemetry.Guests{Modules: s.Modules, Instances: s.Instances, Mappings: s.Mappings, MemoryBytesMax: s.MemoryBytesMax,
-		SnapshotBytes: s.SnapshotBytes, CodeBytes: s.CodeBytes, CodeUnmapped: s.CodeBytesUnmapped, CodeNotUnmapped: s.CodeBytesLost}
+	g := telemetry.Guests{Modules: s.Modules, ModulesIdle: s.Idle, Instances: s.Instances, Mappings: s.Mappings,
+		MemoryBytes: s.MemoryBytes, MemoryBytesPeak: s.MemoryBytesPeak, MemoryBytesMax: s.MemoryBytesMax, SnapshotBytes: s.SnapshotBytes,
+		CodeBytes: s.CodeBytes, CodePending: s.CodeBytesPending, CodeUnmapped: s.CodeBytesUnmapped, CodeNotUnmapped: s.CodeBytesLost,
+		Compile: compileOf(h.CompileStats())}
 	for _, u := range h.Usage() {
-		g.Steps = append(g.Steps, telemetry.GuestStep{Pipeline: u.Pipeline, Step: u.Step, Instances: u.Instances,
+		g.Steps = append(g.Steps, telemetry.GuestStep{Pipeline: u.Pipeline, Step: u.Step, Instances: u.Instances, InstancesPeak: u.InstancesPeak,
 			MemoryBytes: u.MemoryBytes, MemoryBytesPeak: u.MemoryBytesPeak, Calls: u.Calls, Fuel: u.Fuel, BusySeconds: u.Busy.Seconds()})
 	}
 	return g
+}
+
+func compileOf(s wasm.CompileStats) telemetry.GuestCompile {
+	return telemetry.GuestCompile{Hits: s.Cache.Hits, Misses: s.Cache.Misses, Damaged: s.Cache.Damaged, Evictions: s.Cache.Evictions,
+		Unwritten: s.Cache.Failures, CacheBytes: s.Cache.Bytes, Compiled: s.Compiled, Failed: s.Failed,
+		Seconds: s.Time.Seconds(), LoadSeconds: s.LoadTime.Seconds()}
 }
 
 // Unloaded returns what became of the connectors' machine code: nothing yet

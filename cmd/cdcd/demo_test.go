@@ -19,6 +19,8 @@ import (
 	"github.com/cdcd-io/cdcd/runtime/wasm"
 )
 
+const noConnectors = "the shipped connectors are not in this binary: run make connectors"
+
 // needConnectors skips loudly where the shipped connectors are not built, and
 // fails where they must be.
 func needConnectors(t *testing.T) {
@@ -26,11 +28,10 @@ func needConnectors(t *testing.T) {
 	if len(catalog.Names()) >= 2 {
 		return
 	}
-	const why = "the shipped connectors are not in this binary: run make connectors"
 	if os.Getenv("CI") == "true" {
-		t.Fatal(why)
+		t.Fatal(noConnectors)
 	}
-	t.Skip("*** SKIPPED: " + why)
+	t.Skip("*** SKIPPED: " + noConnectors)
 }
 
 // program returns cdcd as a command: this test binary, which testscript lets

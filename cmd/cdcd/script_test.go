@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,6 +10,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	catalog "github.com/cdcd-io/cdcd/connectors-wasm"
 	"github.com/cdcd-io/cdcd/examples/demo"
 	"github.com/cdcd-io/cdcd/internal/testserver"
 )
@@ -53,8 +56,22 @@ func scripts(t *testing.T, dir string, env map[string]string) {
 			}
 			return setup(e)
 		},
+		Condition:     condition,
 		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
 	})
+}
+
+// condition knows [connectors]: the shipped ones are in this binary. Where they must
+// be and are not it is an error.
+func condition(name string) (bool, error) {
+	if name != "connectors" {
+		return false, fmt.Errorf("unknown condition %q", name)
+	}
+	built := len(catalog.Names()) >= 2
+	if !built && os.Getenv("CI") == "true" {
+		return false, errors.New(noConnectors)
+	}
+	return built, nil
 }
 
 // exits CODE cdcd ARGS... runs cdcd and wants that exit code.

@@ -15,9 +15,11 @@ import (
 // end by, and looking costs about a hundredth of the guest's time.
 const fuelSlice = 250_000
 
-// turnTime is how long a guest keeps its processor while others wait for one.
-// Most batches are done by then.
-const turnTime = 2 * time.Millisecond
+// turnTime is how long a guest keeps its processor while others wait for one: it
+// gives it up before the look at which it would have had it for longer, if the next
+// slice takes as long as the last. So no guest has it for more than a
+// millisecond, its longest slice.
+const turnTime = 500 * time.Microsecond
 
 // What a metered guest is ended for, besides time and cancellation.
 var (
@@ -35,6 +37,7 @@ type callContext struct {
 	began    time.Time
 	deadline time.Time
 	turn     time.Time   // when the guest last had to wait for its processor
+	looked   time.Time   // when it was last looked at
 	stopped  atomic.Bool // the instance closes; set from any goroutine
 
 	limited   bool
@@ -43,8 +46,15 @@ type callContext struct {
 	unchecked int64 // spent for it since the last check
 	err       error // why the call was ended; the instance is of no more use
 
-	watch func(leaves bool) // tests: the guest has left its code, or goes back
+	watch func(what int) // tests: the guest's comings and goings
 }
+
+// What watch is told.
+const (
+	watchLeft    = iota // the guest has left its code
+	watchYielded        // others had their turns
+	watchReturns        // it goes back
+)
 
 // begin prepares for a call: fuel bounds it unless 0. It returns the fuel that
 // the guest begins with. The error says why the call must not be made: the
@@ -60,7 +70,7 @@ func (c *callContext) begin(ctx context.Context, limit time.Duration, fuel int64
 		return 0, context.Cause(ctx)
 	}
 	c.parent, c.began = ctx, time.Now()
-	c.turn, c.deadline = c.began, c.began.Add(limit)
+	c.turn, c.looked, c.deadline = c.began, c.began, c.began.Add(limit)
 	c.limited, c.left, c.granted = fuel > 0, fuel, 0
 	return c.grant(), nil
 }
@@ -84,13 +94,19 @@ func (c *callContext) grant() int64 {
 // with two spinning guests for each processor.
 func (c *callContext) look(fuel, depth int64) int64 {
 	if c.watch != nil {
-		c.watch(true)
-		defer c.watch(false)
+		c.watch(watchLeft)
+		defer c.watch(watchReturns)
 	}
-	if now := c.check(); now.Sub(c.turn) > turnTime {
+	now := c.check()
+	if slice := now.Sub(c.looked); now.Sub(c.turn)+slice > turnTime {
 		runtime.Gosched()
-		c.turn = time.Now()
+		now = time.Now()
+		c.turn = now
+		if c.watch != nil {
+			c.watch(watchYielded)
+		}
 	}
+	c.looked = now
 	switch {
 	case depth < 0:
 		c.end(errDepth)

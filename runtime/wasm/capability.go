@@ -91,6 +91,7 @@ func secretGet(i *Instance, mem []byte, stack []uint64) {
 		reply(stack, sdk.CapInvalid)
 		return
 	}
+	i.ctx.pay(len(name)) // to be hashed
 	secret, ok := i.config.Secrets[string(name)]
 	if !ok {
 		reply(stack, sdk.CapNotFound)

@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -213,6 +214,37 @@ func TestMetrics(t *testing.T) {
 	same(t, []string{"28"}, say(t, s, nil, "declare_many"))
 }
 
+// A host function that is long at work asks now and then whether it may go on.
+func TestRandomFloodEndsInTime(t *testing.T) {
+	i := guestless()
+	i.ctx.parent, i.ctx.deadline = t.Context(), time.Now().Add(-time.Second)
+	p := make([]byte, 64<<20)
+	defer func() {
+		if r := recover(); r != context.DeadlineExceeded {
+			t.Errorf("it ended with %v", r)
+		}
+		if n := bytes.Count(p[len(p)/2:], []byte{0}); n != len(p)/2 {
+			t.Error("half of it was filled first")
+		}
+	}()
+	i.fillRandom(p)
+}
+
+// What a scan gives is bounded, and the largest entry fits.
+func TestScanIsBounded(t *testing.T) {
+	m := memory{}
+	for n := range 40 {
+		m[strings.Repeat(string(rune('A'+n)), sdk.KVKeyBytesMax)] = strings.Repeat("x", sdk.KVValueBytesMax)
+	}
+	i, mem := guestless(), make([]byte, 4<<20)
+	i.kv, i.rowsEnd = newOverlay("p/s", m, 0), 1
+	stack := []uint64{0, 0, 0, 0, 0, uint64(len(mem))}
+	capabilities[sdk.ModuleKV].funcs["scan"].call(i, mem, stack)
+	if entries, used := stack[0]>>32, stack[0]&(1<<32-1); entries < 1 || entries >= 40 || used > kvScanBytesMax {
+		t.Errorf("%d entries, %d bytes", entries, used)
+	}
+}
+
 // A guest that sleeps does not hang, and one that looks at the clock all the time
 // does not keep its collector from working.
 func TestClock(t *testing.T) {
@@ -314,6 +346,27 @@ func TestCapabilitiesCostFuel(t *testing.T) {
 	capabilities[sdk.ModuleRandom].funcs["fill"].call(i, make([]byte, 1<<16), []uint64{0, 1 << 16})
 	if i.ctx.granted != 1<<16/16 {
 		t.Errorf("64 KiB cost %d", i.ctx.granted)
+	}
+	i.ctx.granted = 0
+	capabilities[sdk.ModuleSecret].funcs["get"].call(i, make([]byte, 1<<16), []uint64{0, 1 << 16, 0, 0})
+	if i.ctx.granted != 1<<16/16 {
+		t.Errorf("a secret's name of 64 KiB cost %d", i.ctx.granted)
+	}
+	// A scan sorts what the batch has written.
+	i.kv, i.rowsEnd = newOverlay("p/s", memory{}, 0), 1
+	var costs []int64
+	for _, keys := range []int{0, 1000} {
+		for k := range keys {
+			if err := i.kv.write(0, fmt.Append(nil, k), nil, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		i.ctx.granted = 0
+		capabilities[sdk.ModuleKV].funcs["scan"].call(i, make([]byte, 64), []uint64{0, 0, 0, 0, 0, 0})
+		costs = append(costs, i.ctx.granted)
+	}
+	if costs[0] < 1000 || costs[1]-costs[0] != 1000*kvMergeCost/16 {
+		t.Errorf("scans cost %d", costs)
 	}
 	s := capsStep(t, InstanceConfig{KV: memory{}, Fuel: 3_000_000}, nil)
 	var res Result

@@ -67,7 +67,7 @@ func (c cost) String() string {
 func allCrimes() []crime {
 	var all []crime
 	for _, list := range [][]crime{decodeCrimes(), compileCrimes(), manifestCrimes(), spinCrimes(), memoryCrimes(), resultCrimes(),
-		floodCrimes(), trapCrimes(), lifeCrimes()} {
+		floodCrimes(), trapCrimes(), lifeCrimes(), capabilityCrimes(), kvCrimes(), leaveCrimes()} {
 		all = append(all, list...)
 	}
 	return all

@@ -55,18 +55,28 @@ var (
 
 // Types that functions of a guest can have.
 const (
-	tNone  = iota // () -> ()
-	tBuf          // (i32 i32) -> i32
-	tLen          // (i32) -> i64
-	tText         // () -> i64
-	tLog          // (i32 i32 i32) -> ()
-	tFour         // (i32 i32 i32 i32) -> i32
-	tExit         // (i32) -> ()
-	tPlain        // () -> i32
+	tNone   = iota // () -> ()
+	tBuf           // (i32 i32) -> i32
+	tLen           // (i32) -> i64
+	tText          // () -> i64
+	tLog           // (i32 i32 i32) -> ()
+	tFour          // (i32 i32 i32 i32) -> i32
+	tExit          // (i32) -> ()
+	tPlain         // () -> i32
+	tOne           // (i32) -> i32
+	tThree         // (i32 i32 i32) -> i32
+	tFive          // (i32 i32 i32 i32 i32) -> i32
+	tSix           // (i32 i32 i32 i32 i32 i32) -> i64
+	tNumber        // (i32 f64) -> i32
 )
 
 var guestTypes = []ops{{0x60, 0, 0}, {0x60, 2, 0x7f, 0x7f, 1, 0x7f}, {0x60, 1, 0x7f, 1, 0x7e}, {0x60, 0, 1, 0x7e},
-	{0x60, 3, 0x7f, 0x7f, 0x7f, 0}, {0x60, 4, 0x7f, 0x7f, 0x7f, 0x7f, 1, 0x7f}, {0x60, 1, 0x7f, 0}, {0x60, 0, 1, 0x7f}}
+	{0x60, 3, 0x7f, 0x7f, 0x7f, 0}, {0x60, 4, 0x7f, 0x7f, 0x7f, 0x7f, 1, 0x7f}, {0x60, 1, 0x7f, 0}, {0x60, 0, 1, 0x7f},
+	{0x60, 1, 0x7f, 1, 0x7f}, {0x60, 3, 0x7f, 0x7f, 0x7f, 1, 0x7f}, {0x60, 5, 0x7f, 0x7f, 0x7f, 0x7f, 0x7f, 1, 0x7f},
+	{0x60, 6, 0x7f, 0x7f, 0x7f, 0x7f, 0x7f, 0x7f, 1, 0x7e}, {0x60, 2, 0x7f, 0x7c, 1, 0x7f}}
+
+// kindTypes are the types that functions of capabilities have.
+var kindTypes = map[string]byte{"ii:i": tBuf, ":I": tText, "iii:": tLog, "iiii:i": tFour, "i:i": tOne, "iii:i": tThree, "iiiii:i": tFive, "iiiiii:I": tSix, "iF:i": tNumber}
 
 // Functions of a guest, imported ones not counted.
 const (
@@ -107,6 +117,8 @@ type evil struct {
 	table   int // entries, all fnTransform
 	entries int // elements for them, if not as many
 	starts  bool
+	global  bool   // it has one, a mutable i32
+	exports string // its transform, once more
 	data    map[uint32][]byte
 }
 
@@ -152,6 +164,9 @@ func (g evil) bytes() []byte {
 	for f, name := range []string{sdk.ExportABI, sdk.ExportBuf, sdk.ExportInit, sdk.ExportSchema, sdk.ExportTransform, sdk.ExportError, "_initialize"} {
 		names = append(names, leb(append(text(nil, name), 0), uint64(f+len(imports))))
 	}
+	if g.exports != "" {
+		names = append(names, leb(append(text(nil, g.exports), 0), uint64(fnTransform+len(imports))))
+	}
 	bodies := make([]ops, len(types))
 	for f := range types {
 		locals := ops{0}
@@ -165,6 +180,9 @@ func (g evil) bytes() []byte {
 		out = section(out, 4, leb(ops{1, 0x70, 0}, uint64(g.table)))
 	}
 	out = section(out, 5, leb(ops{1, 0}, uint64(max(g.pages, 16))))
+	if g.global {
+		out = section(out, 6, do(ops{1, 0x7f, 1}, i32(0), end))
+	}
 	out = section(out, 7, vector(names...))
 	if g.starts {
 		out = section(out, 8, leb(nil, uint64(fnStart+len(imports))))

@@ -50,55 +50,76 @@ const fairTries = 8
 
 const sliceMost = time.Millisecond
 
-// No guest runs longer than a millisecond between two chances for Go's scheduler
-// and collector. Processor time counts: that of the thread, on which the guest
+// No guest runs longer than a millisecond between two chances for Go's collector,
+// and between two turns that it gives up. Processor time counts: that of the thread, on which the guest
 // stays.
 func TestNoGuestRunsLong(t *testing.T) {
 	h := newHost(t)
 	for _, name := range slices.Sorted(maps.Keys(busy)) {
 		t.Run(name, func(t *testing.T) {
-			best := slicing{worst: time.Hour}
-			for try := 0; try < fairTries && best.worst > sliceMost; try++ {
+			slices, turns := slicing{worst: time.Hour}, slicing{worst: time.Hour}
+			for try := 0; try < fairTries && max(slices.worst, turns.worst) > sliceMost; try++ {
 				i := busyInstance(t, h, name, 300*time.Millisecond)
-				if s := watched(t, i); s.worst < best.worst {
-					best = s
+				s, u := watched(t, i)
+				if slices.worst > s.worst {
+					slices = s
+				}
+				if turns.worst > u.worst {
+					turns = u
 				}
 				_, _ = i.Close(t.Context())
 			}
-			t.Logf("%d slices, median %v, worst %v", best.n, best.median, best.worst)
-			if best.n == 0 || best.worst > sliceMost {
-				t.Errorf("a guest ran for %v", best.worst)
+			t.Logf("slices: %v; turns: %v", slices, turns)
+			if slices.n == 0 || turns.n == 0 || max(slices.worst, turns.worst) > sliceMost {
+				t.Error("a guest ran for longer than a millisecond")
 			}
 		})
 	}
 }
 
-// slicing is what a guest's time between two looks was.
+// slicing is what a guest's time was between two looks, or between two turns.
 type slicing struct {
 	n             int
 	median, worst time.Duration
 }
 
-// watched runs a batch until its time is up.
-func watched(t *testing.T, i *Instance) slicing {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var list []time.Duration
-	began := time.Duration(-1)
-	list = make([]time.Duration, 0, 1<<16)
-	i.ctx.watch = func(leaves bool) {
-		if now := threadTime(); !leaves {
-			began = now
-		} else if began >= 0 && len(list) < cap(list) {
-			list = append(list, now-began)
-		}
-	}
-	refusedFor(t, i.Transform(t.Context(), batchOf("x"), &Result{}), codeTimeout, "")
+func (s slicing) String() string {
+	return fmt.Sprintf("%d, median %v, worst %v", s.n, s.median, s.worst)
+}
+
+func slicingOf(list []time.Duration) slicing {
 	if len(list) == 0 {
 		return slicing{}
 	}
 	slices.Sort(list)
 	return slicing{len(list), list[len(list)/2], list[len(list)-1]}
+}
+
+// watched runs a batch until its time is up.
+func watched(t *testing.T, i *Instance) (looks, turns slicing) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	const most = 1 << 16
+	between, held := make([]time.Duration, 0, most), make([]time.Duration, 0, most)
+	var began, turn, left time.Duration // 0 before the first
+	i.ctx.watch = func(what int) {
+		now := threadTime()
+		switch what {
+		case watchLeft:
+			if left = now; began > 0 && len(between) < most {
+				between = append(between, now-began)
+			}
+		case watchYielded:
+			if turn > 0 && len(held) < most {
+				held = append(held, left-turn)
+			}
+			turn = now
+		case watchReturns:
+			began = now
+		}
+	}
+	refusedFor(t, i.Transform(t.Context(), batchOf("x"), &Result{}), codeTimeout, "")
+	return slicingOf(between), slicingOf(held)
 }
 
 func threadTime() time.Duration {
@@ -108,11 +129,11 @@ func threadTime() time.Duration {
 }
 
 // While guests spin, another job goes on: its batches are not held up, nor is the
-// world stopped for long by a collection, which waits for each processor. What the
-// call takes is asked only where a processor is left for it: it gives its turn
+// world stopped for long by a collection, which waits for each processor. The call
+// of one takes longer where no processor is left for it: it gives its turn
 // up for each span that it sweeps, and gets it back when the guests have had theirs.
 func TestSpinningGuestsHoldUpNobody(t *testing.T) {
-	const p99Most, collectMost, pauseMost = 50 * time.Millisecond, 100 * time.Millisecond, 40 * time.Millisecond
+	const p99Most, pauseMost = 50 * time.Millisecond, 40 * time.Millisecond
 	h := newHost(t)
 	m := load(t, h, goGuest(t, "lab"))
 	for _, tt := range []struct {
@@ -123,11 +144,14 @@ func TestSpinningGuestsHoldUpNobody(t *testing.T) {
 		{"one on each processor and two more", []string{"loop", "recursion", "fill", "copy"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			collectMost := 100 * time.Millisecond
+			if len(tt.spinners) >= runtime.GOMAXPROCS(0) {
+				collectMost = 300 * time.Millisecond
+			}
 			for try := 1; ; try++ {
 				alone := neighbours(t, h, m, nil) // what the machine does to it
 				r := neighbours(t, h, m, tt.spinners)
-				if r.p99 <= p99Most+2*alone.p99 && r.pause <= pauseMost+2*alone.pause &&
-					(len(tt.spinners) >= runtime.GOMAXPROCS(0) || r.collectMed <= collectMost+2*alone.collectMed) {
+				if r.p99 <= p99Most+2*alone.p99 && r.pause <= pauseMost+2*alone.pause && r.collectMed <= collectMost+2*alone.collectMed {
 					t.Logf("beside %s: %v", tt.name, r)
 					t.Logf("alone: %v", alone)
 					return

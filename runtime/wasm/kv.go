@@ -343,7 +343,12 @@ func kvGet(i *Instance, mem []byte, stack []uint64) {
 const (
 	kvReadCost  = 16 << 10
 	kvWriteCost = 32 << 10
+	kvMergeCost = 2 << 10 // of a scan, for each key that the batch wrote: they are sorted
 )
+
+// kvScanBytesMax bounds what one scan gives, and so how long the host is at it:
+// nobody looks meanwhile whether the guest may go on. It holds the largest entry.
+const kvScanBytesMax = 1 << 20
 
 // kvPut answers (row, key, key length, value, value length).
 func kvPut(i *Instance, mem []byte, stack []uint64) {
@@ -405,8 +410,9 @@ func kvScan(i *Instance, mem []byte, stack []uint64) {
 		return
 	}
 	prefix, after = bytes.Clone(prefix), bytes.Clone(after) // the buffer may overlap them
+	to = to[:min(len(to), kvScanBytesMax)]
 	entries, used, wanted := 0, 0, 0
-	i.ctx.pay(kvReadCost + 64*len(i.kv.latest))
+	i.ctx.pay(kvReadCost + kvMergeCost*len(i.kv.latest))
 	i.kvFail(i.kv.scan(prefix, after, func(key, value []byte) bool {
 		n := 8 + len(key) + len(value)
 		if used+n > len(to) {

@@ -62,9 +62,6 @@ func (a *arena) prepare(least int64, s *snapshot) error {
 	if err := s.file.mapOver(a.reserved); err != nil {
 		return err
 	}
-	if s.file.size == s.size { // the address of no bytes is no page's, and the system refuses it
-		return nil
-	}
 	return open(a.reserved[s.file.size:s.size])
 }
 

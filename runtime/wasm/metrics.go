@@ -102,7 +102,7 @@ func (c *changes) count(m *Metrics) {
 		if from.set {
 			to.Value = 0
 		}
-		to.Value += from.value
+		to.Value = plus(to.Value, from.value)
 		for b := range to.Counts {
 			to.Counts[b] += from.counts[b]
 		}
@@ -110,6 +110,10 @@ func (c *changes) count(m *Metrics) {
 	clear(c.list)
 	c.any = false
 }
+
+// plus adds finite numbers and stays finite: infinity has no form in JSON, and a
+// connector must not spoil the account of all pipelines.
+func plus(a, b float64) float64 { return max(-math.MaxFloat64, min(a+b, math.MaxFloat64)) }
 
 // metricName reports whether a name is one: lower-case letters, digits and
 // underscores, and none of the endings that Prometheus gives a meaning to.
@@ -180,7 +184,7 @@ func (i *Instance) metric(stack []uint64, kinds ...uint32) (*change, *Metric, fl
 // metricsAdd answers (number, value f64): a counter or a gauge grows.
 func metricsAdd(i *Instance, _ []byte, stack []uint64) {
 	if c, _, v := i.metric(stack, sdk.MetricCounter, sdk.MetricGauge); c != nil {
-		c.value += v
+		c.value = plus(c.value, v)
 	}
 }
 
@@ -196,6 +200,6 @@ func metricsObserve(i *Instance, _ []byte, stack []uint64) {
 	if c, m, v := i.metric(stack, sdk.MetricHistogram); c != nil {
 		bucket, _ := slices.BinarySearch(m.Bounds, v)
 		c.counts[bucket]++
-		c.value += v
+		c.value = plus(c.value, v)
 	}
 }

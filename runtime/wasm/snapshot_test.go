@@ -132,7 +132,8 @@ func TestWhatHasNoSnapshot(t *testing.T) {
 		why    string // "" for a snapshot
 	}{
 		{"nothing", passAll().bytes(), ""},
-		{"start function", started(0x41, 8, 0x41, 42, 0x36, 2, 0).bytes(), ""}, // i32.store
+		{"start function", started(0x41, 8, 0x41, 42, 0x36, 2, 0).bytes(), ""},                    // i32.store
+		{"written to its end", started(0x41, 0xfc, 0xff, 0x0f, 0x41, 42, 0x36, 2, 0).bytes(), ""}, // the last 4 bytes of 4 pages
 		{"grown", started(0x41, 1, 0x40, 0, 0x1a).bytes(), ""},
 		{"prints", goGuest(t, "early"), "prints"},
 		{"traps", started(0x00).bytes(), "did not start"},

@@ -16,8 +16,17 @@ func valueRead(i *Instance, mem []byte, stack []uint64) {
 		reply(stack, sdk.CapNotFound)
 	default:
 		value := i.large[index]
-		n := copy(p, value[min(int64(offset), int64(len(value))):])
-		i.ctx.pay(n)
+		value = value[min(int64(offset), int64(len(value))):]
+		n := 0
+		for n < min(len(p), len(value)) {
+			done := copy(p[n:min(n+valuePiece, len(p))], value[n:])
+			i.ctx.pay(done)
+			n += done
+		}
 		reply(stack, n)
 	}
 }
+
+// valuePiece is how many bytes are copied between two looks at whether the guest
+// may go on.
+const valuePiece = 1 << 20
