@@ -121,6 +121,9 @@ func (d *differential) compare(after string) {
 		// MariaDB 10.11 leaves the old name of a table with a unique key on a TEXT
 		// behind when one statement adds a key and renames it.
 		left := d.db.Flavor == testserver.FlavorMariaDB && d.h.Fact(n).Absent && d.leftovers < 3
+		// The same with a name that is another one in the file system, whenever the
+		// table is copied: nothing is known of it then, which is right.
+		left = left || d.db.Flavor == testserver.FlavorMariaDB && !d.h.Fact(n).Absent && strings.Contains(n.Table, " ")
 		if left {
 			d.leftovers++
 			d.t.Logf("%v is left behind, after %s", n, after)

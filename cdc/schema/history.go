@@ -4,6 +4,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/cdcd-io/cdcd/cdc/mysql/position"
 	"github.com/cdcd-io/cdcd/cdc/mysql/tables"
@@ -312,6 +313,18 @@ func (c *change) alter(s *statement) {
 		return
 	}
 	c.move(s.name, s.to, f)
+	if c.q.Maria && !plain(s.name.Table) && !c.newer(c.h.Fact(s.name)) {
+		c.put(s.name, Fact{}, false)
+	}
+}
+
+// plain reports whether a table's name is the same in the file system. Where it
+// is not, MariaDB 10.11 leaves the old name behind when ALTER TABLE ... RENAME
+// copies the table: a name that is then there, and again isn't.
+func plain(name string) bool {
+	return !strings.ContainsFunc(name, func(r rune) bool {
+		return !(r == '_' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z')
+	})
 }
 
 // move renames a table, of which f is known.

@@ -274,3 +274,25 @@ func TestConvertUnprinted(t *testing.T) {
 		}
 	}
 }
+
+// TestNameLeftBehind: MariaDB may leave the old name of a table there when the
+// name is another one in the file system. Then nothing is known of it: not that
+// it is gone, and not what it is.
+func TestNameLeftBehind(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		maria bool
+		want  string
+	}{{"t_1", true, "absent"}, {"t 1", true, "unknown"}, {"t-1", true, "unknown"}, {"té", true, "unknown"}, {"t 1", false, "absent"}} {
+		h := New(all)
+		for _, sql := range []string{"CREATE TABLE `" + c.name + "` (a INT)", "ALTER TABLE `" + c.name + "` RENAME TO u, ADD b INT"} {
+			h.Apply(&Query{SQL: sql, DB: "d", Maria: c.maria, ServerCharset: "utf8mb4"}, never)
+		}
+		if got := brief(h.Fact(tables.Name{DB: "d", Table: c.name})); got != c.want {
+			t.Errorf("%q, MariaDB %v: %s, want %s", c.name, c.maria, got, c.want)
+		}
+		if got := brief(h.Fact(tables.Name{DB: "d", Table: "u"})); got != "a int, b int" {
+			t.Errorf("%q: the new name has %s", c.name, got)
+		}
+	}
+}
