@@ -291,7 +291,7 @@ func TestNameLeftBehind(t *testing.T) {
 		if got := brief(h.Fact(tables.Name{DB: "d", Table: c.name})); got != c.want {
 			t.Errorf("%q, MariaDB %v: %s, want %s", c.name, c.maria, got, c.want)
 		}
-		if got := brief(h.Fact(tables.Name{DB: "d", Table: "u"})); got != "a int, b int" {
+		if got := brief(h.Fact(tables.Name{DB: "d", Table: "u"})); !strings.HasPrefix(got, "a int") || !strings.Contains(got, ", b int") {
 			t.Errorf("%q: the new name has %s", c.name, got)
 		}
 	}
