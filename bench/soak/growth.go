@@ -29,9 +29,20 @@ type jobGrowth struct {
 // same twice.
 const rssGrowthMax = 4 << 20
 
-func grown(first, last probe, spent time.Duration) growth {
+// looksMax is how many of the last looks count for resident memory, and no more
+// than a fifth of all: what leaks is in each of them, and the heap's ups and
+// downs are not.
+const looksMax = 5
+
+// grown compares the first look with the last ones.
+func grown(looks []probe, spent time.Duration) growth {
+	first, last := looks[0], looks[len(looks)-1]
+	least := last.RSS
+	for _, p := range looks[len(looks)-min(looksMax, len(looks)/5):] {
+		least = min(least, p.RSS)
+	}
 	return growth{
-		Cycles: last.Cycle, RSS: last.RSS - first.RSS, JIT: last.JIT - first.JIT,
+		Cycles: last.Cycle, RSS: least - first.RSS, JIT: last.JIT - first.JIT,
 		Goroutines: last.Goroutines - first.Goroutines, FDs: last.FDs - first.FDs,
 		Micros: float64(spent.Microseconds()) / float64(last.Cycle),
 	}

@@ -91,7 +91,7 @@ func (j *jobs) run(ctx context.Context, t testing.TB, jobs, samples int, sample 
 		return jobGrowth{}, err
 	}
 	sample(first)
-	spent, last := time.Duration(0), first
+	spent, looks := time.Duration(0), []probe{first}
 	for n := 0; n < jobs; {
 		stop := min(jobs, n+max(1, jobs/samples))
 		begin := time.Now()
@@ -101,12 +101,14 @@ func (j *jobs) run(ctx context.Context, t testing.TB, jobs, samples int, sample 
 			}
 		}
 		spent += time.Since(begin)
-		if last, err = look(n); err != nil {
+		p, err := look(n)
+		if err != nil {
 			return jobGrowth{}, err
 		}
-		sample(last)
+		looks = append(looks, p)
+		sample(p)
 	}
-	g := jobGrowth{Jobs: jobs, growth: grown(first, last, spent)}
+	g := jobGrowth{Jobs: jobs, growth: grown(looks, spent)}
 	g.Connections = j.connections(t) - connections
 	g.Millis = g.Micros / 1000
 	return g, nil

@@ -138,7 +138,7 @@ func (l *loads) run(ctx context.Context, cycles, samples int, sample func(probe)
 		return growth{}, err
 	}
 	sample(first)
-	spent, last := time.Duration(0), first
+	spent, looks := time.Duration(0), []probe{first}
 	for n := 0; n < cycles; {
 		stop := min(cycles, n+max(1, cycles/samples))
 		begin := time.Now()
@@ -151,10 +151,12 @@ func (l *loads) run(ctx context.Context, cycles, samples int, sample func(probe)
 			return growth{}, err
 		}
 		spent += time.Since(begin)
-		if last, err = look(n); err != nil {
+		p, err := look(n)
+		if err != nil {
 			return growth{}, err
 		}
-		sample(last)
+		looks = append(looks, p)
+		sample(p)
 	}
-	return grown(first, last, spent), errors.Join(l.here.Close(ctx), l.apart.Close(ctx))
+	return grown(looks, spent), errors.Join(l.here.Close(ctx), l.apart.Close(ctx))
 }
