@@ -76,8 +76,8 @@ torture: build ## kill cdcd, its broker and its database KILLS times in each of 
 		go test ./internal/oracle -run '^TestKill$$' -count 1 -v -timeout 0 || status=$$?; \
 	cat "$$report"; rm -f "$$report"; exit $${status:-0}
 
-workload: ## hold a random workload of STATEMENTS against tables and the servers' own tool
-	CDCD_WORKLOAD_STATEMENTS=$(STATEMENTS) go test ./cdc/mysql -run '^TestRandomWorkload$$' -count 1 -v -timeout 0
+workload: ## hold random statements, a new seed each time, against tables and the servers' own tool
+	CDCD_TEST_RANDOM=1 CDCD_WORKLOAD_STATEMENTS=$(STATEMENTS) go test ./cdc/mysql -run '^Test(RandomWorkload|Replayed|UnderstoodRandom)$$' -count 1 -v -timeout 0
 
 fuzz: ## fuzz each target for FUZZTIME (default 30s)
 	@go test -list '^Fuzz' ./... \

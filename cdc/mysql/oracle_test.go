@@ -118,10 +118,7 @@ func TestRandomWorkload(t *testing.T) {
 	if n, err := strconv.Atoi(os.Getenv("CDCD_WORKLOAD_STATEMENTS")); err == nil {
 		statements = n
 	}
-	seed := rand.Uint64()
-	if n, err := strconv.ParseUint(os.Getenv("CDCD_WORKLOAD_SEED"), 10, 64); err == nil {
-		seed = n
-	}
+	seed := seedOf(t, "CDCD_WORKLOAD_SEED", 1)
 	for name, start := range map[string]func(t *testing.T) *testserver.DB{
 		"mysql":              func(t *testing.T) *testserver.DB { return testserver.MySQL(t) },
 		"mysql without gtid": func(t *testing.T) *testserver.DB { return testserver.MySQL(t, testserver.NoGTID()) },

@@ -206,6 +206,21 @@ func TestUnderstood(t *testing.T) {
 	})
 }
 
+// seedOf returns a seed for random statements: the same one for each change of
+// the product, a new one with CDCD_TEST_RANDOM=1, or the variable's own.
+func seedOf(t *testing.T, variable string, fixed uint64) uint64 {
+	t.Helper()
+	seed := fixed
+	if os.Getenv("CDCD_TEST_RANDOM") != "" {
+		seed = rand.Uint64()
+	}
+	if n, err := strconv.ParseUint(os.Getenv(variable), 10, 64); err == nil {
+		seed = n
+	}
+	t.Logf("%s=%d", variable, seed)
+	return seed
+}
+
 // TestUnderstoodRandom does so with statements at random. CDCD_UNDERSTOOD_SEED
 // repeats a run.
 func TestUnderstoodRandom(t *testing.T) {
@@ -213,11 +228,7 @@ func TestUnderstoodRandom(t *testing.T) {
 	eachDefault(t, func(t *testing.T, db *testserver.DB) {
 		db.Exec(t, "CREATE DATABASE d")
 		d := newDifferential(t, db)
-		seed := rand.Uint64()
-		if n, err := strconv.ParseUint(os.Getenv("CDCD_UNDERSTOOD_SEED"), 10, 64); err == nil {
-			seed = n
-		}
-		t.Logf("CDCD_UNDERSTOOD_SEED=%d", seed)
+		seed := seedOf(t, "CDCD_UNDERSTOOD_SEED", 1)
 		g := &generator{rand.New(rand.NewPCG(seed, 1))}
 		done := 0
 		var since []string
