@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -46,17 +45,7 @@ func TestFailover(t *testing.T) {
 			b.CatchUp(t, a)
 			way := testserver.NewProxy(t, a.Addr())
 			yaml := shopYAML(t, way.Addr()+","+b.Addr(), ns)
-			path := t.TempDir() + "/cdcd.yaml"
-			if err := os.WriteFile(path, []byte(yaml), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			module, err := mask()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(path+".wasm", module, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			path := childFiles(t, yaml)
 			run(t, yaml, pipeline.CaughtUp) // the code cache is warm from here on
 			rng, written := rand.New(rand.NewPCG(3, 4)), 0
 			primary, cuts := a, -1

@@ -3,6 +3,7 @@ package runtime_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -93,17 +94,7 @@ pipelines:
 state: {dir: %s}
 nats: {url: %q}
 `, db.DSN(), t.TempDir(), ns.URL())
-		path := t.TempDir() + "/cdcd.yaml"
-		if err := os.WriteFile(path, []byte(yaml), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		module, err := mask()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path+".wasm", module, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		path := childFiles(t, yaml)
 		run(t, yaml, pipeline.CaughtUp) // the code cache is warm from here on
 		rng, written := rand.New(rand.NewPCG(7, 7)), 0
 		for range 6 {
@@ -157,6 +148,21 @@ func run(t *testing.T, yaml string, until pipeline.Until) {
 	if s := d.Status()[0]; s.State != string(pipeline.StateEnded) {
 		t.Fatalf("not caught up: %+v", s)
 	}
+}
+
+// childFiles writes what TestChild is given: the configuration, and its module
+// beside it.
+func childFiles(t *testing.T, yaml string) (path string) {
+	t.Helper()
+	path = t.TempDir() + "/cdcd.yaml"
+	module, err := mask()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(path, []byte(yaml), 0o600), os.WriteFile(path+".wasm", module, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 func startChild(t *testing.T, path string) *exec.Cmd {

@@ -14,6 +14,7 @@ import (
 	"github.com/cdcd-io/cdcd/cdc"
 	"github.com/cdcd-io/cdcd/cdc/mysql/position"
 	"github.com/cdcd-io/cdcd/internal/budget"
+	"github.com/cdcd-io/cdcd/internal/skip"
 	"github.com/cdcd-io/cdcd/internal/testserver"
 )
 
@@ -51,7 +52,7 @@ func rss(t testing.TB) int64 {
 	t.Helper()
 	p, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
-		t.Skip("no /proc/self/statm here: resident memory can't be measured")
+		skip.For(t, "/proc/self/statm, where resident memory is measured")
 	}
 	pages, err := strconv.ParseInt(strings.Fields(string(p))[1], 10, 64)
 	if err != nil {

@@ -69,7 +69,7 @@ func condition(name string) (bool, error) {
 	}
 	built := len(catalog.Names()) >= 2
 	if !built && os.Getenv("CI") == "true" {
-		return false, errors.New(noConnectors)
+		return false, errors.New("missing: " + noConnectors)
 	}
 	return built, nil
 }

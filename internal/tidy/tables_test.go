@@ -25,6 +25,7 @@ var edges = []edge{
 	{"internal/budget", "sdk", "internal/budget is below all but sdk"},
 	{"internal/fault", "sdk", "internal/fault is below all but sdk"},
 	{"internal/checkup", "", "internal/checkup is the form of a finding, and knows nothing"},
+	{"internal/skip", "", "internal/skip ends tests, and knows nothing"},
 	{"internal/unit", "sdk", "internal/unit is below all but sdk"},
 	{"internal/tidy", "", "internal/tidy reads source, it imports none"},
 	{"internal/kindsgen", "", "internal/kindsgen reads source, it imports none"},
@@ -62,7 +63,7 @@ var testEdges = []edge{
 	{"runtime/pipeline", "...", ""}, // so do the pipeline's kill tests
 	{"cmd/...", "...", ""},
 	{"sdk/golden", "sdk/... runtime/wasm", ""}, // the golden guests run in the host
-	{"...", "sdk/... cdc/cdctest/... runtime/sink/sinktest runtime/natsd internal/testserver", ""},
+	{"...", "sdk/... cdc/cdctest/... runtime/sink/sinktest runtime/natsd internal/skip internal/testserver", ""},
 }
 
 // libraries names who may import a heavy dependency, by its module path.

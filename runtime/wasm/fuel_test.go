@@ -16,6 +16,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/internal/skip"
 	"github.com/cdcd-io/cdcd/runtime/wasm/meter"
 )
 
@@ -150,7 +151,7 @@ func TestRecursionIsBounded(t *testing.T) {
 			}
 			before := residentKB(t)
 			if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
-				t.Skip("the peak of resident memory can't be reset here:", err)
+				skip.For(t, "/proc/self/clear_refs, with which the peak of resident memory is reset: %v", err)
 			}
 			err = i.Transform(t.Context(), batchOf("recurse"), &Result{})
 			peak := peakKB(t)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/internal/skip"
 	"github.com/cdcd-io/cdcd/sdk"
 )
 
@@ -193,7 +194,7 @@ func residentKB(t *testing.T) int {
 	debug.FreeOSMemory()
 	p, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
-		t.Skip("no /proc/self/statm here: resident memory can't be measured")
+		skip.For(t, "/proc/self/statm, where resident memory is measured")
 	}
 	var size, resident int
 	_, _ = fmt.Sscan(string(p), &size, &resident)
@@ -208,21 +209,7 @@ func TestLoadAndUnloadLeavesNothing(t *testing.T) {
 	cycle := func(n int) {
 		f := passAll()
 		f.data[9000] = fmt.Appendf(nil, "%08d", n) // another digest each time
-		m, err := h.Load(t.Context(), stamp(t, f.bytes(), "pass"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		i, err := m.Instantiate(t.Context(), InstanceConfig{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := i.Transform(t.Context(), batchOf("x", "y"), &Result{}); err != nil {
-			t.Fatal(err)
-		}
-		_ = m.Close(t.Context())
-		if r, err := i.Close(t.Context()); err != nil || !r.Clean() {
-			t.Fatal(r, err)
-		}
+		use(t, h, stamp(t, f.bytes(), "pass"))
 	}
 	for n := range 50 {
 		cycle(n)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/internal/skip"
 )
 
 // instance makes one that the test closes.
@@ -39,7 +40,7 @@ func needsSnapshots(t *testing.T) {
 	t.Helper()
 	f, err := newImageFile(make([]byte, pageBytes))
 	if err != nil {
-		t.Skip("no snapshots on this system: ", err)
+		skip.For(t, "memory files, of which snapshots are made: %v", err)
 	}
 	_ = f.close()
 }

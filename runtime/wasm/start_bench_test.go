@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cdcd-io/cdcd/internal/skip"
 	"github.com/cdcd-io/cdcd/sdk/manifest"
 )
 
@@ -100,7 +101,7 @@ func pss(t testing.TB) (all, guests, rest int64) {
 	debug.FreeOSMemory()
 	p, err := os.ReadFile("/proc/self/smaps")
 	if err != nil {
-		t.Skip("no /proc/self/smaps here: memory can't be measured")
+		skip.For(t, "/proc/self/smaps, where shared memory is measured")
 	}
 	guest := false
 	for line := range strings.Lines(string(p)) {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cdcd-io/cdcd/internal/skip"
 )
 
 // until waits for a condition that must come to hold.
@@ -44,7 +46,7 @@ func needsMeasure(t *testing.T) int64 {
 		time.Sleep(10 * time.Millisecond)
 		list, ok := executable()
 		if !ok {
-			t.Skip("no /proc/self/maps here: machine code can't be measured")
+			skip.For(t, "/proc/self/maps, where machine code is measured")
 		}
 		if now := sizeOf(list); now == last {
 			return now
@@ -223,7 +225,7 @@ func TestFilesAreClosed(t *testing.T) {
 	files := func() int {
 		list, err := os.ReadDir("/proc/self/fd")
 		if err != nil {
-			t.Skip("no /proc/self/fd here: descriptors can't be counted")
+			skip.For(t, "/proc/self/fd, where descriptors are counted")
 		}
 		return len(list)
 	}

@@ -366,9 +366,22 @@ func TestStreamFullWaitsForRoom(t *testing.T) {
 	r := &sinktest.Run{Feed: f, Groups: 60}
 	done := make(chan error, 1)
 	go func() { done <- r.Do(t.Context(), s) }()
-	time.Sleep(500 * time.Millisecond)
-	j, st := manage(t, nc)
-	have := st.CachedInfo().Config
+	j, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var have jetstream.StreamConfig
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if st, err := j.Stream(t.Context(), streamName); err == nil {
+			have = st.CachedInfo().Config
+			if st.CachedInfo().State.Bytes > uint64(cfg.MaxBytes)-4<<10 { // the next message is refused
+				break
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the stream does not fill up")
+		}
+	}
 	have.MaxBytes = 256 << 20
 	if _, err := j.UpdateStream(t.Context(), have); err != nil {
 		t.Fatal(err)

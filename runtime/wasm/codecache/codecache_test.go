@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/cdcd-io/cdcd/internal/skip"
 )
 
 const place = "engine-1/module"
@@ -140,7 +142,7 @@ func TestRefusesOthersDirectories(t *testing.T) {
 		t.Error(info.Mode())
 	}
 	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED in part: only root can give a directory to another user")
+		skip.For(t, "root, who alone can give a directory to another user")
 	}
 	if err := os.Chown(dir, 4242, -1); err != nil {
 		t.Fatal(err)
