@@ -12,6 +12,7 @@ import (
 	"github.com/go-mysql-org/go-mysql/replication"
 
 	"github.com/cdcd-io/cdcd/bench/host"
+	"github.com/cdcd-io/cdcd/bench/jobs"
 )
 
 // contest is one decoder over the same bytes in memory.
@@ -24,12 +25,12 @@ type contest struct {
 }
 
 // decode reads the same files with both decoders in turns, on one core.
-func (f *figures) decode(h *host.Host, s *source, runs int) {
-	s.fill(h)
+func (f *figures) decode(h *host.Host, s *jobs.Source, runs int) {
+	s.Fill(h)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	f.DecodeVsGoMySQL, f.DecodeAllocsPerRow = race(h, s.logs(h), s.rows, runs)
+	f.DecodeVsGoMySQL, f.DecodeAllocsPerRow = race(h, s.Logs(h), s.Rows, runs)
 	fmt.Printf("decoder / go-mysql: %.2fx rows/s on one core\n", f.DecodeVsGoMySQL)
-	files, rows := s.mixed(h, s.rows/4)
+	files, rows := s.Mixed(h, s.Rows/4)
 	f.DecodeMixedVsGoMySQL, _ = race(h, files, rows, runs)
 	fmt.Printf("decoder / go-mysql, many types: %.2fx rows/s on one core\n", f.DecodeMixedVsGoMySQL)
 }
@@ -40,7 +41,7 @@ func race(h *host.Host, files [][]byte, rows, runs int) (ratio, allocs float64) 
 		ours.once(h, files, rows)
 		theirs.once(h, files, rows)
 	}
-	return median(ours.rates) / median(theirs.rates), ours.allocs
+	return jobs.Median(ours.rates) / jobs.Median(theirs.rates), ours.allocs
 }
 
 func (c *contest) once(h *host.Host, files [][]byte, want int) {

@@ -5,11 +5,11 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/cdcd-io/cdcd/bench/host"
+	"github.com/cdcd-io/cdcd/bench/jobs"
 )
 
 // figures is the last line of output. Figures of parts that were not asked for
@@ -49,7 +49,7 @@ func main() {
 	begin := time.Now()
 	var f figures
 	f.Rows, f.Runs = o.rows, o.runs
-	s := newSource(h, o.rows)
+	s := jobs.NewSource(h, o.rows)
 	if strings.Contains(*parts, "job") {
 		f.job(h, s, o) // first: it notes where the log is before there are rows
 	}
@@ -63,10 +63,4 @@ func main() {
 	if err := json.NewEncoder(os.Stdout).Encode(f); err != nil {
 		h.Fatal(err)
 	}
-}
-
-// median of an odd number of figures is one that was measured.
-func median(v []float64) float64 {
-	slices.Sort(v)
-	return v[len(v)/2]
 }

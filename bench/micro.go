@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/cdcd-io/cdcd/bench/host"
+	"github.com/cdcd-io/cdcd/bench/jobs"
 	"github.com/cdcd-io/cdcd/runtime/format"
 	jsonformat "github.com/cdcd-io/cdcd/runtime/format/json"
 	"github.com/cdcd-io/cdcd/runtime/wasm"
@@ -16,9 +17,9 @@ import (
 
 // micro measures the stages between decoder and sink on one batch of the
 // recorded rows, as full as the contract allows.
-func (f *figures) micro(h *host.Host, s *source) {
-	s.fill(h)
-	batch, err := recordedBatch(s.logs(h)[0])
+func (f *figures) micro(h *host.Host, s *jobs.Source) {
+	s.Fill(h)
+	batch, err := recordedBatch(s.Logs(h)[0])
 	if err != nil {
 		h.Fatal(err)
 	}

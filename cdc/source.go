@@ -61,12 +61,18 @@ var ErrEnd = io.EOF
 // lies at or behind Base: the source reads from Base, skips whole transactions
 // up to Tx without handing them out, and hands Tx out again from its first row,
 // so that what follows from a transaction's shape stays the same however often
-// delivery is interrupted. The pipeline drops the rows that are done. When Tx
-// never comes, Run returns a fault of code "source_behind".
+// delivery is interrupted; nor is a position before Tx's end handed out without
+// rows. The pipeline drops the rows that are done. When Tx never comes, Run
+// returns a fault of code "source_behind".
 type Start struct {
 	Base sdk.Position
 	Tx   string
 	Rows uint64 // of Tx that are done: they are handed out, but not limited in speed
+	// Lost says that the sink has lost messages behind Base that it had confirmed.
+	Lost bool
+	// Again is closed once all is handed out that was delivered before and is made
+	// again: until then no table is copied that somebody asked for. nil for nothing.
+	Again <-chan struct{}
 }
 
 // Batch is rows with the positions that frame them. A Batch without rows only
@@ -88,6 +94,16 @@ type Batch struct {
 	// LogPos names End's place for people: "binlog.000007:4711".
 	LogPos string
 
+	// Snapshot says that the rows were read from tables, not from the log, or that
+	// the copy of the tables moved: the positions before and behind it differ in
+	// more than what the log tells.
+	Snapshot bool
+
+	// News is what is to be told of a copy of tables, at End; nil for nothing. A
+	// batch with news has no rows, and lies between two transactions. Its message and
+	// its End belong together: who resumes behind the one has the other.
+	News *SnapshotNews
+
 	// Definitions is what the source has put into its SchemaStore since the batch
 	// before, and what it would have put had an earlier run not done so. A sink
 	// that keeps it lets the history be rebuilt where the store is lost.
@@ -108,14 +124,36 @@ type Definition struct {
 	Record []byte // as in SchemaStore.Put; JSON
 }
 
+// Become gives the batch's buffers back to the source: what was made of the rows
+// takes their place, and as many bytes of the budget. The rows must not be used
+// afterwards; Release is still due.
+func (b *Batch) Become(bytes int64) {
+	b.Held.Resize(bytes)
+	b.recycle()
+}
+
 // Release ends the batch's journey: budget and buffers go back. The batch must
 // not be used afterwards. It may be called once, from any goroutine.
 func (b *Batch) Release() {
 	b.Held.Release()
+	b.recycle()
+}
+
+func (b *Batch) recycle() {
+	b.Batch = nil
 	if b.Recycle != nil {
 		b.Recycle()
+		b.Recycle = nil
 	}
 }
+
+// Overhead is what a batch takes beside its rows: the budget to be acquired is
+// the sum of both.
+func (b *Batch) Overhead() int64 { return batchOverhead + int64(len(b.Begin)+len(b.End)) }
+
+// batchOverhead is, roundly, the bytes of a batch without rows, with its place in
+// the queues up to the checkpoint.
+const batchOverhead = 2 << 10
 
 // Bounds of a batch: whole transactions up to these, or a part of a larger one.
 const (
@@ -131,7 +169,11 @@ type Env struct {
 	Limit    *budget.Limiter // acts on the read; nil for none
 	Schemas  SchemaStore     // nil keeps definitions in memory only
 	Gaps     GapLedger       // nil for none
-	Now      func() time.Time
+	Requests SnapshotLedger  // of copies of tables; nil for none
+	// Chunks is acquired for rows of tables that wait for the log to come as far;
+	// nil for none. It must not be Share: the log needs that to come further.
+	Chunks *budget.Share
+	Now    func() time.Time
 }
 
 // SchemaStore keeps the history of table definitions of one pipeline, for
@@ -159,11 +201,24 @@ type Kind struct {
 	// Examine looks at the server that a configuration names, changing nothing,
 	// and says for each thing how it is and what mends it; nil for a kind that
 	// has nothing to look at. Preflight refuses what can't work; Examine also
-	// tells what weakens a promise. Env.Pipeline and Env.Now are needed.
-	Examine func(ctx context.Context, config any, env Env) []checkup.Result
+	// tells what weakens a promise.
+	Examine func(ctx context.Context, config any, e Examination) []checkup.Result
 	// FromDSN returns a configuration that reads some tables of the server that
 	// a DSN names; nil when the DSN is another kind's, or for a kind without.
 	FromDSN func(dsn string, tables []string) any
+}
+
+// Examination is what Kind.Examine needs to know.
+type Examination struct {
+	Pipeline string
+	Now      func() time.Time
+	// Delivered is when the last transaction that the pipeline has delivered was
+	// committed, and LogPos behind it, for people, as in Batch; zero and empty
+	// where that is not known.
+	Delivered time.Time
+	LogPos    string
+	// Kept is how long the sink keeps messages; 0 for ever, or where it is not known.
+	Kept time.Duration
 }
 
 // State is what a source is doing.
@@ -194,7 +249,49 @@ type Status struct {
 	LastEvent  time.Time // when the last event, heartbeats included, came
 	CommitTime time.Time // of the last transaction read
 	Server     string    // that is read, or was last: "db1:3306"
+	// Snapshot is how far the copy of the tables has come; nil for a source that
+	// copies none.
+	Snapshot *Snapshot
 	// Retained is until when the server keeps the log that is not read yet, by its
 	// own settings; zero when it keeps it for ever, or does not say.
 	Retained time.Time
+}
+
+// Snapshotter is what a source has that reads tables beside the log.
+type Snapshotter interface {
+	// Behind returns the exact position behind a row that was read from a table:
+	// the one whose place has the transaction tx, delivered behind base. whole
+	// says that all messages of the row were delivered; otherwise the position is
+	// before the row, which is read again and given whole. ok is false for a
+	// transaction of the log.
+	Behind(base sdk.Position, tx string, whole bool) (pos sdk.Position, ok bool, err error)
+	// Copied reports whether the copy of tables has moved between two positions of
+	// one stream: rows of then can't be read again as they were.
+	Copied(from, to sdk.Position) (bool, error)
+}
+
+// Snapshot is how far the copy of tables has come.
+type Snapshot struct {
+	Complete bool            // everything is copied
+	Waiting  string          // why reading pauses; empty while it does not
+	Rows     uint64          // read by this run of the source
+	Copied   int             // tables that this run has finished
+	Left     int             // tables that are not begun yet
+	Tables   []SnapshotTable // that are begun and not finished, in the order of their beginning
+	// Request is the request whose tables these are; 0 for the copy that the
+	// configuration asks for.
+	Request uint64
+	// Requests are those that are begun, Past the highest number that ever was.
+	Requests []SnapshotWork
+	Past     uint64
+}
+
+// SnapshotTable is how far the copy of a table has come.
+type SnapshotTable struct {
+	DB, Table     string
+	Rows          uint64 // read so far, over all runs
+	RowsEstimated uint64 // in all: the server's estimate, corrected as it goes
+	Chunks        uint64 // of this run
+	RowsPerSecond float64
+	Left          time.Duration // until it is done, by that rate; 0 while not known
 }

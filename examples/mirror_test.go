@@ -47,12 +47,20 @@ func TestMirrorService(t *testing.T) {
 		return cmd
 	}
 	kills := 0
-	for ; kills < 8; kills++ {
+	for life := 30 * time.Millisecond; kills < 8; {
 		cmd := start()
-		time.Sleep(time.Duration(30+20*kills) * time.Millisecond) // somewhere in the middle of its work
+		time.Sleep(life) // somewhere in the middle of its work
 		_ = cmd.Process.Kill()
-		if cmd.Wait() == nil {
+		if cmd.Wait() != nil {
+			kills++
+			life += 20 * time.Millisecond
+		} else if kills > 0 || life == 0 {
 			break // it was done before
+		} else { // and was never killed: anew, and sooner
+			if err := os.Remove(file); err != nil {
+				t.Fatal(err)
+			}
+			life -= 10 * time.Millisecond
 		}
 	}
 	if err := start().Wait(); err != nil {

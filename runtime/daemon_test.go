@@ -27,10 +27,15 @@ import (
 	"github.com/cdcd-io/cdcd/runtime"
 	"github.com/cdcd-io/cdcd/runtime/config"
 	"github.com/cdcd-io/cdcd/runtime/format"
+	"github.com/cdcd-io/cdcd/runtime/format/canal"
+	"github.com/cdcd-io/cdcd/runtime/format/cloudevents"
+	"github.com/cdcd-io/cdcd/runtime/format/debezium"
 	formatjson "github.com/cdcd-io/cdcd/runtime/format/json"
+	"github.com/cdcd-io/cdcd/runtime/format/maxwell"
 	"github.com/cdcd-io/cdcd/runtime/pipeline"
 	"github.com/cdcd-io/cdcd/runtime/sink"
 	"github.com/cdcd-io/cdcd/runtime/sink/jetstream"
+	"github.com/cdcd-io/cdcd/runtime/sink/kv"
 	"github.com/cdcd-io/cdcd/runtime/sink/stdout"
 	"github.com/cdcd-io/cdcd/runtime/wasm"
 	"github.com/cdcd-io/cdcd/sdk/manifest"
@@ -38,8 +43,8 @@ import (
 
 var kinds = runtime.Kinds{
 	Sources: []cdc.Kind{binlogfile.Kind(), mysql.Kind()},
-	Sinks:   []sink.Kind{jetstream.Kind(), stdout.Kind()},
-	Formats: []format.Kind{formatjson.Kind()},
+	Sinks:   []sink.Kind{jetstream.Kind(), kv.Kind(), stdout.Kind()},
+	Formats: []format.Kind{canal.Kind(), cloudevents.Kind(), debezium.Kind(), formatjson.Kind(), maxwell.Kind()},
 }
 
 // mask builds the shipped connector, once.
@@ -99,12 +104,20 @@ func recording(t testing.TB, flavor string) string {
 
 func parse(t testing.TB, yaml string) *config.Config {
 	t.Helper()
+	return parseKinds(t, yaml, kinds)
+}
+
+func parseKinds(t testing.TB, yaml string, kinds runtime.Kinds) *config.Config {
+	t.Helper()
 	o := config.Options{Connectors: []string{"mask"}}
 	for _, k := range kinds.Sources {
 		o.Sources = append(o.Sources, config.Kind{Name: k.Name, NewConfig: k.NewConfig})
 	}
 	for _, k := range kinds.Sinks {
 		o.Sinks = append(o.Sinks, config.Kind{Name: k.Name, NewConfig: k.NewConfig})
+	}
+	for _, k := range kinds.Formats {
+		o.Formats = append(o.Formats, config.Kind{Name: k.Name, NewConfig: k.NewConfig})
 	}
 	c, err := config.Parse(filepath.Join(t.TempDir(), "cdcd.yaml"), []byte(yaml), o)
 	if err != nil {
@@ -113,9 +126,34 @@ func parse(t testing.TB, yaml string) *config.Config {
 	return c
 }
 
+// codeCache keeps compiled code from test to test, and from run to run: compiling takes
+// seconds, and is tested in runtime/wasm.
+func codeCache() string { return filepath.Join(os.TempDir(), "cdcd-test-cache", "cdcd", "wasm") }
+
 func options(t testing.TB, c *config.Config) runtime.Options {
-	return runtime.Options{Config: c, Kinds: kinds, Version: "test", Compile: wasm.CompileHere,
+	return runtime.Options{Config: c, Kinds: kinds, Version: "test", Compile: wasm.CompileHere, CacheDir: codeCache(),
 		Module: func(config.Module) ([]byte, error) { return mask() }}
+}
+
+// started is a daemon that runs until stop is called, or the test is over. It must end
+// in order.
+func started(t *testing.T, o runtime.Options) (d *runtime.Daemon, stop func()) {
+	t.Helper()
+	d, err := runtime.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("the daemon: %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return d, stop
 }
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,6 +31,9 @@ import (
 // own that a test can kill.
 const childConfig = "CDCD_TEST_CHILD_CONFIG"
 
+// childCache is where the child finds compiled code: its TMPDIR is its parent's to remove.
+const childCache = "CDCD_TEST_CHILD_CACHE"
+
 // childModule names the built connector, so that the child needn't build it.
 const childModule = "CDCD_TEST_CHILD_MODULE"
 
@@ -45,6 +49,7 @@ func TestChild(t *testing.T) {
 	}
 	o := options(t, parse(t, string(text)))
 	o.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	o.CacheDir = os.Getenv(childCache)
 	o.Module = func(config.Module) ([]byte, error) { return os.ReadFile(os.Getenv(childModule)) }
 	d, err := runtime.New(o)
 	if err != nil {
@@ -82,6 +87,7 @@ type order struct {
 // nothing: small transactions, and large ones that are delivered in parts.
 func TestKilledDaemon(t *testing.T) {
 	testserver.Each(t, func(t *testing.T, db *testserver.DB) {
+		t.Parallel() // mostly it waits
 		ns := testserver.NATS(t)
 		db.Exec(t, "CREATE DATABASE shop", "CREATE TABLE shop.orders (id INT PRIMARY KEY, qty INT, email VARCHAR(100))")
 		yaml := fmt.Sprintf(`
@@ -168,7 +174,7 @@ func childFiles(t *testing.T, yaml string) (path string) {
 func startChild(t *testing.T, path string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestChild$", "-test.v")
-	cmd.Env = append(os.Environ(), childConfig+"="+path, childModule+"="+path+".wasm")
+	cmd.Env = append(os.Environ(), childConfig+"="+path, childModule+"="+path+".wasm", childCache+"="+codeCache(), "TMPDIR="+filepath.Dir(path))
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if _, err := cmd.StdinPipe(); err != nil { // closed when this process ends
 		t.Fatal(err)

@@ -1,10 +1,12 @@
 package runtime
 
 import (
+	"slices"
 	"time"
 
 	"github.com/cdcd-io/cdcd/cdc"
 	"github.com/cdcd-io/cdcd/runtime/pipeline"
+	"github.com/cdcd-io/cdcd/runtime/sink"
 	"github.com/cdcd-io/cdcd/runtime/telemetry"
 )
 
@@ -15,7 +17,7 @@ func states() telemetry.States {
 		pipeline.StateStandby, pipeline.StateRetrying, pipeline.StateHalted, pipeline.StateStopped, pipeline.StateEnded} {
 		s = append(s, string(v))
 	}
-	return s
+	return append(s, stateScheduled)
 }
 
 // connectorKinds names the kinds of connectors' metrics, by sdk.MetricCounter...
@@ -32,13 +34,37 @@ func (d *Daemon) Status() []telemetry.Status {
 	all := make([]telemetry.Status, len(jobs))
 	for i := range jobs {
 		all[i] = jobs[i].status()
+		if jobs[i].runs != nil {
+			all[i] = jobs[i].between(all[i])
+		}
+	}
+	if h := d.natsHealth(); h != nil && h.Reason != "" { // behind what the pipelines say of their sinks
+		for i := range all {
+			if slices.Contains(brokerCodes(), all[i].Code) {
+				all[i].Reason += "; " + h.Reason
+			}
+		}
 	}
 	return all
+}
+
+// natsHealth returns how the embedded NATS server is; nil for none.
+func (d *Daemon) natsHealth() *telemetry.NATS {
+	d.mu.Lock()
+	n := d.nats
+	d.mu.Unlock()
+	if n == nil {
+		return nil
+	}
+	return n.health()
 }
 
 func (j *job) status() telemetry.Status {
 	t := telemetry.Status{Pipeline: j.config.Name, State: string(pipeline.StateStarting), Since: j.since,
 		Source: telemetry.Source{Kind: j.config.Source.Kind}, Sink: telemetry.Sink{Kind: j.config.Sink.Kind}}
+	if d, ok := j.config.Sink.Value.(sink.Delivering); ok {
+		t.Sink.Delivery = d.DeliveryName()
+	}
 	if j.fault != nil {
 		t.State, t.Reason, t.Code = string(pipeline.StateHalted), j.fault.Error(), j.fault.Code
 	}
@@ -55,7 +81,7 @@ func (j *job) status() telemetry.Status {
 		t.Ready, t.Reason, t.Code = false, s.Source.Reason, string(cdc.StateBehind)
 	}
 	t.RowsIn, t.RowsOut, t.RowsDropped, t.RowsSkipped = s.RowsIn, s.RowsOut, s.RowsDropped, s.RowsSkipped
-	t.DeadLetters, t.Restarts = s.RowsDead, s.Restarts
+	t.DeadLetters, t.DeadLettersKept, t.Replays, t.Restarts = s.RowsDead, s.DeadLetters, s.Replays, s.Restarts
 	t.LagSeconds, t.CheckpointAt = s.Lag.Seconds(), s.Checkpoint
 	t.Delivery = telemetry.Delivery{Batches: s.Delivery.Batches, Sum: s.Delivery.Sum.Seconds(),
 		Last: s.Delivery.Last.Seconds(), P50: s.Delivery.P50.Seconds(), P99: s.Delivery.P99.Seconds()}
@@ -81,6 +107,32 @@ func (j *job) status() telemetry.Status {
 	t.Source.Connected = s.Source.State == cdc.StateStreaming
 	t.Source.Position, t.Source.Rows, t.Source.Bytes = s.Source.LogPos, s.Source.RowsRead, s.Source.BytesRead
 	t.Source.Transactions, t.Source.Reconnects = s.Source.TxRead, s.Source.Reconnects
+	t.Source.Snapshot = copied(s.Source.Snapshot)
 	t.Sink.Messages, t.Sink.Bytes = s.Messages, s.Bytes
+	if j.audit != nil {
+		t.Stream = j.audit.status()
+	}
+	if t.Stream != nil && len(t.Stream.Alarms) > 0 && t.Code == "" {
+		t.Code, t.Reason = t.Stream.Alarms[0].Code, t.Stream.Alarms[0].Reason
+	}
 	return t
+}
+
+func copied(s *cdc.Snapshot) *telemetry.Snapshot {
+	if s == nil {
+		return nil
+	}
+	t := &telemetry.Snapshot{Complete: s.Complete, Waiting: s.Waiting, Rows: s.Rows, Copied: s.Copied, Left: s.Left}
+	if s.Request != 0 {
+		t.Request = requestID(s.Request)
+	}
+	for _, v := range s.Tables {
+		t.Tables = append(t.Tables, snapshotTable(v))
+	}
+	return t
+}
+
+func snapshotTable(v cdc.SnapshotTable) telemetry.SnapshotTable {
+	return telemetry.SnapshotTable{Table: v.DB + "." + v.Table, Rows: v.Rows, RowsEstimated: v.RowsEstimated,
+		Chunks: v.Chunks, RowsPerSecond: v.RowsPerSecond, LeftSeconds: v.Left.Seconds()}
 }

@@ -29,6 +29,26 @@ complain() {
     printf '\n*** MISSING: %s\n***   %s\n' "$1" "$2" >&2
 }
 
+# thrice runs a command up to three times, and sets got when it went well: a mirror
+# may be in the middle of an update, and somebody else may hold apt's lock. The
+# command runs in the background, and thrice stands in no condition, because bash
+# would ignore set -e in it otherwise.
+thrice() {
+    local try
+    for try in 1 2 3; do
+        "$@" &
+        if wait $!; then
+            got=1
+            return
+        fi
+        if [ "$try" -lt 3 ]; then
+            echo "servers: once more in $((15 * try)) s" >&2
+            sleep $((15 * try))
+        fi
+    done
+    got=0
+}
+
 have() { command -v "$1" >/dev/null 2>&1; }
 debian() { have apt-get && have dpkg-deb; }
 
@@ -43,10 +63,17 @@ mariadb() {
         return
     fi
     echo "servers: installing MariaDB"
-    if ! { apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends $packages; }; then
+    thrice install $packages
+    if [ "$got" = 0 ]; then
         complain MariaDB "apt-get install $packages failed, see above"
     fi
 }
+
+install() (
+    set -e
+    apt-get -q update
+    DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends "$@"
+)
 
 mysql() {
     if [ -n "${CDCD_TEST_MYSQLD:-}" ] || [ -x "$servers/mysql/usr/sbin/mysqld" ]; then
@@ -61,9 +88,8 @@ mysql() {
         return
     fi
     echo "servers: unpacking MySQL into $servers/mysql"
-    # In the background, because bash would ignore set -e in it otherwise.
-    unpack_mysql &
-    if ! wait $!; then
+    thrice unpack_mysql
+    if [ "$got" = 0 ]; then
         complain "MySQL 8.4 or later" "unpacking it from $mirror failed, see above; or set CDCD_TEST_MYSQLD to one"
     fi
 }
@@ -95,8 +121,8 @@ unpack_mysql() (
     rm -rf "$work/root/usr/share/"{doc,man,locale,perl}
     [ -x "$work/root/usr/sbin/mysqld" ]
     chmod 755 "$work/root"
-    # Without -T, mv would put it inside a directory that another run has made.
-    mv -T "$work/root" "$servers/mysql"
+    # Another run may have been faster. Without -T, mv would put it inside that one's.
+    mv -T "$work/root" "$servers/mysql" || [ -x "$servers/mysql/usr/sbin/mysqld" ]
 )
 
 mariadb

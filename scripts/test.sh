@@ -6,41 +6,61 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-flags=(-p 2 -timeout 20m)
+flags=(-timeout 20m -vet=off -p 1) # make test vets before
 if [ "${CI:-}" = true ]; then
     flags+=(-count=1)
 fi
 
 # By the path below the module. Everything else is tested plainly.
 race='^(sdk|sdk/(guest|manifest)(/.*)?|cdc(/.*)?|state(/.*)?|runtime/(admin|config|format|natsd|pipeline|sink|telemetry)(/.*)?|internal/(budget|fault|kindsgen|testserver|tidy|unit))$'
+# These are tested in both ways: in full plainly, and their short form, which has
+# less of the same, with the race detector.
+twice='^runtime/(sink/chain|wasm)$'
+# What takes minutes is a job of its own; all others are two jobs, RACING and
+# PLAIN. They begin in this order: the longest first, so that no core is left with
+# nothing to do at the end.
+order=(cdc/mysql RACING internal/oracle cmd/cdcd runtime/sink/jetstream PLAIN runtime/wasm runtime runtime/sink/chain)
+
 module=$(go list -m)
-all=$(go list ./...)
-racing=$(sed "s#^$module/##" <<<"$all" | grep -E "$race" | sed 's#^#./#')
-plain=$(sed "s#^$module/##" <<<"$all" | grep -vE "$race" | sed 's#^#./#')
+paths=$(go list ./... | sed "s#^$module/##")
+others=$(grep -vxF "$(printf '%s\n' "${order[@]}")" <<<"$paths")
+if command -v "$(go env CC)" >/dev/null; then
+    detector=-race
+else
+    echo "*** no C compiler: testing WITHOUT the race detector" >&2
+    detector=
+    twice='^$'
+fi
+# here puts ./ before each path, all on one line.
+here() { sed 's#^#./#' | tr '\n' ' '; }
+# jobs prints a line for each job: what go test gets.
+jobs() {
+    local path
+    for path in "${order[@]}"; do
+        if [ "$path" = RACING ]; then
+            echo "$detector $(grep -E "$race" <<<"$others" | here)"
+        elif [ "$path" = PLAIN ]; then
+            grep -vE "$race" <<<"$others" | here
+            echo
+        elif grep -qE "$twice" <<<"$path"; then
+            echo "$detector -short ./$path"
+            echo "./$path"
+        elif grep -qE "$race" <<<"$path"; then
+            echo "$detector ./$path"
+        else
+            echo "./$path"
+        fi
+    done
+}
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-failed=0
-# run TITLE FLAGS... PACKAGES...
-run() {
-    printf '\n== %s\n' "$1"
-    shift
-    # pipefail makes this go's own outcome.
-    if ! go test "${flags[@]}" "$@" 2>&1 | tee -a "$log" | { grep -v 'no test files' || true; }; then
-        failed=1
-    fi
-}
-
 begun=$SECONDS
-# Unquoted on purpose: these are lists of packages, none of which has a space.
-if command -v "$(go env CC)" >/dev/null; then
-    run "with the race detector" -race $racing
-    run "with the race detector, short: the WASM host" -race -short ./runtime/wasm
-else
-    echo "*** no C compiler: testing WITHOUT the race detector" >&2
-    run "without the race detector" $racing
-fi
-run "plainly" $plain
+failed=0
+# What several jobs need is built once, before they begin.
+go build $detector $(grep -E "$race" <<<"$paths" | here) || failed=1
+# Three jobs at a time, also on two cores: most tests wait for servers.
+jobs | sed 's/ *$//' | xargs -P 3 -L 1 go test "${flags[@]}" 2>&1 | tee -a "$log" | { grep --line-buffered -v 'no test files' || true; } || failed=1
 
 printf '\n== Summary after %d min %02d s\n' $(((SECONDS - begun) / 60)) $(((SECONDS - begun) % 60))
 awk '/^ok / {ok++; took[$2] += $3} /^FAIL\t/ || /^FAIL: / {bad[$2 " " $3]} /^--- FAIL: / {tests[$3]}

@@ -121,6 +121,29 @@ func (b *Batch) Time() int64 {
 // SetTime sets what Time returns.
 func (b *Batch) SetTime(us int64) { le.PutUint64(b.buf[offTime:], uint64(us)) }
 
+// SetPlace says where in the log all transactions of the batch lie: the file, the
+// position of the first event, and the commit time, which is the batch's too. A
+// file whose name has another length than that which the batch was built with does
+// not fit in its place: ErrFull, and some of the transactions may lie elsewhere.
+func (b *Batch) SetPlace(file []byte, start uint64, us int64) error {
+	written := uint64(0) // transactions of one file share its name
+	for i := range b.Txs() {
+		e := b.buf[b.Tx(i).off:]
+		if slot := le.Uint64(e[txFile:]); slot != written {
+			old := b.value(slot)
+			if len(old) != len(file) {
+				return ErrFull
+			}
+			copy(old, file)
+			written = slot
+		}
+		le.PutUint64(e[txPosStart:], start)
+		le.PutUint64(e[txTime:], uint64(us))
+	}
+	b.SetTime(us)
+	return nil
+}
+
 // Check verifies the batch as Open does. The error wraps ErrBatch.
 func (b *Batch) Check() error { return b.check() }
 

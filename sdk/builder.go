@@ -22,6 +22,7 @@ type Builder struct {
 	row     Row
 	schema  *Schema // of the open row
 	tx      int     // offset of the open transaction in txDir, -1 without
+	file    uint64  // slot of the last transaction's log file, 0 without
 	mark    mark    // where the open transaction began
 	rows    int
 	sealed  bool
@@ -51,7 +52,7 @@ func (b *Builder) Reset() {
 	b.batch.schemas = nil
 	b.outside = 0
 	b.rowDir, b.txDir = b.rowDir[:0], b.txDir[:0]
-	b.tx, b.rows, b.sealed = -1, 0, false
+	b.tx, b.file, b.rows, b.sealed = -1, 0, 0, false
 	h := b.batch.buf
 	le.PutUint32(h[offMagic:], Magic)
 	le.PutUint16(h[offABI:], ABI)
@@ -80,6 +81,16 @@ func (b *Builder) Size() int {
 	return n
 }
 
+// Cap returns the bytes that the builder's buffers take, in use or not, large
+// values included: what keeping it for reuse costs.
+func (b *Builder) Cap() int {
+	n := cap(b.batch.buf) + cap(b.rowDir) + cap(b.txDir)
+	for _, v := range b.batch.large {
+		n += cap(v)
+	}
+	return n
+}
+
 // BeginTx opens a transaction; the rows that follow belong to it.
 func (b *Builder) BeginTx(t TxInfo) {
 	b.pad()
@@ -88,7 +99,10 @@ func (b *Builder) BeginTx(t TxInfo) {
 	b.txDir = append(b.txDir, make([]byte, TxStride)...)
 	e := b.txDir[b.tx:]
 	le.PutUint64(e[txID:], b.heap(t.ID))
-	le.PutUint64(e[txFile:], b.heap(t.File))
+	if b.file == 0 || len(t.File) > sharedFileBytesMax || string(b.batch.value(b.file)) != string(t.File) {
+		b.file = b.heap(t.File)
+	}
+	le.PutUint64(e[txFile:], b.file)
 	le.PutUint64(e[txPosStart:], t.PosStart)
 	le.PutUint64(e[txTime:], uint64(t.Time))
 	le.PutUint32(e[txFirstRow:], uint32(b.rows))
@@ -101,6 +115,11 @@ func (b *Builder) BeginTx(t TxInfo) {
 		le.PutUint64(b.batch.buf[offTime:], uint64(t.Time))
 	}
 }
+
+// sharedFileBytesMax is how long a file's name may be that transactions of a batch
+// share: no longer than the entry that refers to it, so that all references
+// together can't exceed the batch.
+const sharedFileBytesMax = TxStride
 
 // EndTx closes the open transaction at its commit. commitTime replaces the
 // time given at the beginning unless it is 0.
@@ -117,6 +136,17 @@ func (b *Builder) EndTx(posEnd uint64, commitTime int64) {
 
 // BeginRow opens a row. Every column of its images starts absent.
 func (b *Builder) BeginRow(s *Schema, op Op, parts RowFlags, ordinal uint64) {
+	b.BeginWholeRow(s, op, parts, ordinal)
+	for _, m := range [...]Image{b.row.After(), b.row.Before()} {
+		for c := 0; m.Valid() && c < m.columns; c += 64 {
+			le.PutUint64(b.batch.buf[m.off+8*words(m.columns)+c/8:], math.MaxUint64>>(64-min(64, m.columns-c)))
+		}
+	}
+}
+
+// BeginWholeRow opens a row of whose images each column is given something, if
+// only NULL: none starts absent.
+func (b *Builder) BeginWholeRow(s *Schema, op Op, parts RowFlags, ordinal uint64) {
 	b.pad()
 	off, columns := len(b.batch.buf), len(s.Columns)
 	fixed := rowFixedSize(columns, parts)
@@ -131,11 +161,6 @@ func (b *Builder) BeginRow(s *Schema, op Op, parts RowFlags, ordinal uint64) {
 	le.PutUint32(p[rowSize:], uint32(fixed))
 	b.schema = s
 	b.row = Row{b: &b.batch, off: off, columns: columns}
-	for _, m := range [...]Image{b.row.After(), b.row.Before()} {
-		for c := 0; m.Valid() && c < columns; c += 64 {
-			le.PutUint64(b.batch.buf[m.off+8*words(columns)+c/8:], math.MaxUint64>>(64-min(64, columns-c)))
-		}
-	}
 }
 
 // After returns the open row's after image.
@@ -174,6 +199,10 @@ func (b *Builder) Append() []byte {
 func (b *Builder) SetAppended(m Image, c int, buf []byte) {
 	v := buf[b.pending:]
 	b.batch.buf = buf
+	if len(v) == 0 { // as SetBytes writes it
+		m.SetSlot(c, HeaderSize)
+		return
+	}
 	if len(v) >= LargeBytesMin && !b.inline {
 		v = append([]byte(nil), v...)
 		b.batch.buf = buf[:b.pending]
@@ -287,6 +316,7 @@ func (b *Builder) MoveTx(dst *Builder, schemas []*Schema) {
 // DropTx forgets the open transaction and its rows.
 func (b *Builder) DropTx() {
 	b.batch.buf = b.batch.buf[:b.mark.buf]
+	b.file = 0 // it may be among what is cut off
 	clear(b.batch.large[b.mark.large:])
 	b.batch.large = b.batch.large[:b.mark.large]
 	b.rowDir = b.rowDir[:4*b.mark.rows]
@@ -344,8 +374,8 @@ func (b *Builder) large(v []byte) uint64 {
 }
 
 func (b *Builder) pad() {
-	for len(b.batch.buf)%8 != 0 {
-		b.batch.buf = append(b.batch.buf, 0)
+	if n := align8(len(b.batch.buf)); n != len(b.batch.buf) {
+		b.batch.buf = le.AppendUint64(b.batch.buf, 0)[:n]
 	}
 }
 

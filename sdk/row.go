@@ -180,13 +180,10 @@ func (m Image) IsLarge(c int) (index, length uint32, ok bool) {
 
 func (m Image) setBit(off, c int, on bool) {
 	p := m.b.buf[off+c/64*8:]
-	v := le.Uint64(p)
-	if on {
-		v |= 1 << (c % 64)
-	} else {
-		v &^= 1 << (c % 64)
+	v, bit := le.Uint64(p), uint64(1)<<(c%64)
+	if is := v&bit != 0; is != on {
+		le.PutUint64(p, v^bit)
 	}
-	le.PutUint64(p, v)
 }
 
 // SetNull makes column c SQL NULL.
@@ -205,9 +202,16 @@ func (m Image) SetAbsent(c int) {
 
 // SetSlot gives column c a raw slot: an inline value, or a heap reference.
 func (m Image) SetSlot(c int, v uint64) {
-	m.setBit(m.off, c, false)
-	m.setBit(m.off+8*words(m.columns), c, false)
-	le.PutUint64(m.b.buf[m.slotOff(c):], v)
+	slot, end := m.slotOff(c), m.slotOff(m.columns)
+	p, w := m.b.buf[m.off:end], 8*words(m.columns)
+	null, absent, bit := p[c/64*8:], p[w+c/64*8:], uint64(1)<<(c%64)
+	if v := le.Uint64(null); v&bit != 0 { // seldom, as of a row that began whole
+		le.PutUint64(null, v^bit)
+	}
+	if v := le.Uint64(absent); v&bit != 0 {
+		le.PutUint64(absent, v^bit)
+	}
+	le.PutUint64(p[slot-m.off:], v)
 }
 
 // SetBytes gives column c a heap value, appended within the batch's capacity.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -31,6 +32,9 @@ type Origin struct {
 	// Messages is the number of data messages that the sink has when it has all
 	// that come before the row's.
 	Messages uint64
+	// Replay is the number of the replay that the row comes by in; 0 for a row of
+	// the log. Tx is then ReplayTx's, and Row 0.
+	Replay uint64
 }
 
 // Cut is how far delivery has come, as the sink says. Tx empty means that
@@ -41,11 +45,21 @@ type Cut struct {
 	Tx       string
 	Row      uint64
 	Complete bool
+	// Exact says that reading goes on at Base, and not at Tx's first row.
+	Exact    bool
 	Messages uint64 // data messages delivered
+	// Replays is the number of the last replay that is delivered whole.
+	Replays uint64
+	// Moved says that a person goes to Base: what lies behind it in the log is
+	// taken back though it was delivered, replays included.
+	Moved bool
 }
 
 // counts reports whether a change lies before the cut; of one with a Tx.
 func (c *Cut) counts(at Origin) bool {
+	if at.Replay > 0 {
+		return at.Replay <= c.Replays
+	}
 	if at.Tx == c.Tx {
 		return c.Complete || at.Row < c.Row
 	}
@@ -140,11 +154,11 @@ func (p *Pipeline) Changed() (number uint64, open bool) {
 }
 
 // stage adds the connectors' changes to the write, with what takes them back.
-func (p *Pipeline) stage(b *pebble.Batch, c *Changes) (*record, error) {
-	if len(c.values) == 0 && !c.always {
+func (p *Pipeline) stage(b *pebble.Batch, c *Changes, letters []entry) (*record, error) {
+	if len(c.values) == 0 && len(letters) == 0 && !c.always {
 		return nil, nil
 	}
-	rec := &record{time: p.s.opts.Now(), exact: c.exact, end: c.end}
+	rec := &record{time: p.s.opts.Now(), exact: c.exact, end: c.end, entries: letters}
 	now := map[string]entry{} // what this write has left behind, by key
 	for _, v := range c.values {
 		key := valueKey(p.name, v.step, v.key)
@@ -164,13 +178,15 @@ func (p *Pipeline) stage(b *pebble.Batch, c *Changes) (*record, error) {
 			return nil, p.s.writeFailed(err)
 		}
 	}
-	encoded := rec.encode()
-	rec.bytes = int64(len(encoded))
+	encoded, err := rec.measured()
+	if err != nil {
+		return nil, p.s.corrupt(err)
+	}
 	used := map[string]int64{}
-	for i := range rec.entries {
+	for i := len(letters); i < len(rec.entries); i++ {
 		used[rec.entries[i].step] += rec.entries[i].grown
 	}
-	err := b.Set(undoKey(p.name, p.changes+1), encoded, nil)
+	err = b.Set(undoKey(p.name, p.changes+1), encoded, nil)
 	return rec, errors.Join(err, p.stageUsed(b, used))
 }
 
@@ -201,7 +217,9 @@ func (p *Pipeline) changed(rec *record) {
 	p.open = !rec.exact
 	p.undo += rec.bytes
 	for i := range rec.entries {
-		p.used[rec.entries[i].step] += rec.entries[i].grown
+		if e := &rec.entries[i]; e.grown != 0 {
+			p.used[e.step] += e.grown
+		}
 	}
 }
 
@@ -222,6 +240,17 @@ func (p *Pipeline) RollBack(cut Cut, covers func(end sdk.Position) (bool, error)
 	return p.undoFrom(from, &cut)
 }
 
+// whole reports whether all of a record counts; of a cut without a Tx.
+func (c *Cut) whole(rec *record, covers func(sdk.Position) (bool, error)) (bool, error) {
+	if len(rec.entries) > 0 && rec.entries[0].at.Replay > 0 && !c.Moved {
+		return c.counts(rec.entries[0].at), nil
+	}
+	if !rec.exact {
+		return false, nil
+	}
+	return covers(rec.end)
+}
+
 // firstBehind returns the number of the first record of which something lies
 // behind the cut.
 func (p *Pipeline) firstBehind(cut *Cut, covers func(sdk.Position) (bool, error)) (uint64, error) {
@@ -230,12 +259,9 @@ func (p *Pipeline) firstBehind(cut *Cut, covers func(sdk.Position) (bool, error)
 	err := p.eachUndo(func(n uint64, rec *record) error {
 		whole := cut.Tx != ""
 		if cut.Tx == "" {
-			ok := false
-			if rec.exact {
-				var err error
-				if ok, err = covers(rec.end); err != nil {
-					return err
-				}
+			ok, err := cut.whole(rec, covers)
+			if err != nil {
+				return err
 			}
 			if kept = ok; ok {
 				return errEnough
@@ -272,17 +298,22 @@ func (p *Pipeline) firstBehind(cut *Cut, covers func(sdk.Position) (bool, error)
 // undoFrom takes back records, the newest first, down to the one with the
 // number, of which it keeps what counts.
 func (p *Pipeline) undoFrom(from uint64, cut *Cut) (undone int, err error) {
-	b, used, bytes := p.s.db.NewBatch(), map[string]int64{}, int64(0)
+	b, used, bytes := p.s.db.NewIndexedBatch(), map[string]int64{}, int64(0)
 	changes, open := p.changes, p.open
+	var letters []func()
 	flush := func() error {
 		if err := errors.Join(p.stageUsed(b, used), p.s.commit(b)); err != nil {
 			return err
 		}
+		for _, then := range letters {
+			then()
+		}
+		letters = nil
 		for step, grown := range used {
 			p.used[step] += grown
 		}
 		p.changes, p.open, p.undo = changes, open, p.undo+bytes
-		b, used, bytes = p.s.db.NewBatch(), map[string]int64{}, 0
+		b, used, bytes = p.s.db.NewIndexedBatch(), map[string]int64{}, 0
 		return nil
 	}
 	err = p.eachUndo(func(n uint64, rec *record) error {
@@ -297,6 +328,14 @@ func (p *Pipeline) undoFrom(from uint64, cut *Cut) (undone int, err error) {
 				kept = append(kept, *e)
 				continue
 			}
+			if k, ok := e.letter(); ok {
+				then, err := p.undoLetter(b, e, k)
+				if err != nil {
+					return err
+				}
+				letters = append(letters, then)
+				continue
+			}
 			if err := setValue(b, valueKey(p.name, e.step, e.key), e.prior, !e.had); err != nil {
 				return p.s.writeFailed(err)
 			}
@@ -306,11 +345,11 @@ func (p *Pipeline) undoFrom(from uint64, cut *Cut) (undone int, err error) {
 		bytes -= rec.bytes
 		changes, open = n-1, false
 		if len(kept) > 0 {
-			rec.keep(kept)
-			changes, open = n, true
-			v := rec.encode()
-			bytes += int64(len(v))
-			err = b.Set(undoKey(p.name, n), v, nil)
+			rec.keep(kept, cut)
+			changes, open = n, !rec.exact
+			v, merr := rec.measured()
+			bytes += rec.bytes
+			err = errors.Join(merr, b.Set(undoKey(p.name, n), v, nil))
 		} else {
 			err = b.Delete(undoKey(p.name, n), nil)
 		}
@@ -356,6 +395,8 @@ func (p *Pipeline) trim(b *pebble.Batch, confirmed uint64) error {
 	prefix := pipelineKey(p.name, kindUndo)
 	var floor []byte
 	var size, freed int64
+	var bodies, more []body      // of what is freed, and of the record that was looked at last
+	values, last := false, false // of connectors are among what is freed, in the record that was looked at last
 	err := p.s.each(prefix, func(key, v []byte) error {
 		at, err := recordTime(v)
 		if err != nil || len(key) != len(prefix)+8 {
@@ -365,9 +406,19 @@ func (p *Pipeline) trim(b *pebble.Batch, confirmed uint64) error {
 			now.Sub(at) < UndoAgeMin && p.undo-freed <= p.s.opts.UndoBytesMax {
 			return errEnough
 		}
+		rec, err := decodeRecord(v)
+		if err != nil {
+			return p.s.corrupt(err)
+		}
+		values = values || last // the one before is freed
+		bodies = append(bodies, more...)
+		if more, err = rec.owned(); err != nil {
+			return p.s.corrupt(err)
+		}
+		last = slices.ContainsFunc(rec.entries, func(e entry) bool { _, letter := e.letter(); return !letter })
 		floor = append(floor[:0], key...)
 		freed += size
-		size = int64(len(v))
+		size = rec.bytes
 		return nil
 	})
 	if err != nil && !errors.Is(err, errEnough) || freed == 0 {
@@ -376,11 +427,18 @@ func (p *Pipeline) trim(b *pebble.Batch, confirmed uint64) error {
 		}
 		return err
 	}
-	if err := errors.Join(b.DeleteRange(prefix, floor, nil), b.Set(trimmedKey(p.name), []byte{valueVersion}, nil)); err != nil {
+	if err := p.deleteBodies(b, bodies...); err != nil {
+		return err
+	}
+	err = b.DeleteRange(prefix, floor, nil)
+	if err == nil && values { // dead letters that are too old to be taken back just stay
+		err = b.Set(trimmedKey(p.name), []byte{valueVersion}, nil)
+	}
+	if err != nil {
 		return p.s.writeFailed(err)
 	}
 	p.undo -= freed
-	p.trimmed = true
+	p.trimmed = p.trimmed || values
 	return nil
 }
 
@@ -404,23 +462,16 @@ func (p *Pipeline) countChanges() error {
 		return err
 	}
 	prefix = pipelineKey(p.name, kindUndo)
-	var last []byte
 	err = p.s.each(prefix, func(key, v []byte) error {
-		if len(key) != len(prefix)+8 {
-			return p.s.corrupt(errKey)
+		rec, err := decodeRecord(v)
+		if err != nil || len(key) != len(prefix)+8 {
+			return p.s.corrupt(errors.Join(errKey, err))
 		}
 		p.changes = binary.BigEndian.Uint64(key[len(prefix):])
-		p.undo += int64(len(v))
-		last = append(last[:0], v...)
+		p.undo += rec.bytes
+		p.open = !rec.exact
 		return nil
 	})
-	if err == nil && last != nil {
-		rec, derr := decodeRecord(last)
-		if derr != nil {
-			return p.s.corrupt(derr)
-		}
-		p.open = !rec.exact
-	}
 	if err != nil {
 		return err
 	}

@@ -58,6 +58,12 @@ func keptT(t testing.TB, p *Pipeline) map[string]string {
 type ledger struct {
 	changes []ledgerChange
 	ends    []int // positions at which batches ended
+	// sent has for each transaction how many messages there are before it and
+	// with it.
+	sent map[int][2]uint64
+	// row is where reading goes on in the next transaction: those before are
+	// delivered, and no step sees them again.
+	row int
 }
 
 type ledgerChange struct {
@@ -95,7 +101,7 @@ func TestRollBackAgainstALedger(t *testing.T) {
 		}
 		s, p := open()
 		defer func() { s.Close() }()
-		var l ledger
+		l := ledger{sent: map[int][2]uint64{}}
 		pos, messages := 0, uint64(0) // positions count transactions
 		for range rapid.IntRange(1, 12).Draw(rt, "steps") {
 			switch rapid.SampledFrom([]string{"batch", "batch", "batch", "place", "exact", "crash"}).Draw(rt, "do") {
@@ -105,24 +111,26 @@ func TestRollBackAgainstALedger(t *testing.T) {
 				c.End(sdk.Position(strconv.Itoa(pos)), true, true)
 				persistT(t, p, &c)
 			case "place":
-				cut := Cut{Tx: fmt.Sprint("tx", rapid.IntRange(0, pos+1).Draw(rt, "tx")), Row: uint64(rapid.IntRange(0, 3).Draw(rt, "row")),
-					Complete: rapid.Bool().Draw(rt, "complete")}
-				cut.Messages = l.messagesAt(cut, messages)
-				reached := pos
+				n := l.stand(rt, pos)
+				cut := Cut{Tx: fmt.Sprint("tx", n), Row: uint64(rapid.IntRange(0, 3).Draw(rt, "row")),
+					Complete: rapid.Bool().Draw(rt, "complete"), Messages: l.messagesAt(n, messages)}
 				l.cut(func(c ledgerChange) bool { return cut.counts(c.at) })
 				rollBackT(t, p, cut)
-				n, _ := strconv.Atoi(cut.Tx[2:])
-				pos, messages = min(pos, n), min(messages, cut.Messages)
-				if cut.Complete {
-					pos = min(pos+1, reached)
+				l.row, messages = 0, min(messages, cut.Messages)
+				switch { // where reading goes on; of what the steps have not seen nothing is taken back
+				case n > pos:
+				case cut.Complete:
+					pos = n + 1
+				default:
+					pos, l.row = n, int(cut.Row)
 				}
-				l.back(pos)
+				l.back(pos, messages)
 			case "exact":
 				base := l.exact(rt)
 				l.cut(func(c ledgerChange) bool { return c.tx < base })
 				rollBackT(t, p, Cut{Base: sdk.Position(strconv.Itoa(base))})
-				pos = min(pos, base)
-				l.back(pos)
+				pos, l.row = min(pos, base), 0
+				l.back(pos, messages)
 			case "crash":
 				clone := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 0})
 				if err := s.Close(); err != nil {
@@ -152,13 +160,17 @@ func rollBackT(t testing.TB, p *Pipeline, cut Cut) {
 // batch draws whole transactions with a few rows, each with a message or none.
 func (l *ledger) batch(t *rapid.T, c *Changes, pos *int, messages *uint64) {
 	for range rapid.IntRange(1, 3).Draw(t, "transactions") {
+		before := *messages
+		if sent, again := l.sent[*pos]; again { // the rest of one that was cut
+			before = sent[0]
+		}
 		for row := range rapid.IntRange(0, 3).Draw(t, "rows") {
 			for range rapid.IntRange(0, 2).Draw(t, "writes") {
 				w := ledgerChange{step: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "step"),
 					key:   rapid.SampledFrom([]string{"x", "y", "z", "\x00", "x\x00"}).Draw(t, "key"),
 					value: rapid.SampledFrom([]string{"", "1", "22", "333"}).Draw(t, "value"),
 					gone:  rapid.IntRange(0, 4).Draw(t, "gone") == 0, tx: *pos,
-					at: Origin{Tx: fmt.Sprint("tx", *pos), Row: uint64(row), Messages: *messages}}
+					at: Origin{Tx: fmt.Sprint("tx", *pos), Row: uint64(l.row + row), Messages: *messages}}
 				l.changes = append(l.changes, w)
 				if w.gone {
 					c.Delete(w.step, []byte(w.key), w.at)
@@ -168,23 +180,36 @@ func (l *ledger) batch(t *rapid.T, c *Changes, pos *int, messages *uint64) {
 			}
 			*messages += uint64(rapid.IntRange(0, 2).Draw(t, "messages"))
 		}
+		l.sent[*pos] = [2]uint64{before, *messages}
+		l.row = 0
 		*pos++
 	}
 	l.ends = append(l.ends, *pos)
 }
 
-// messagesAt returns what a sink that stands at the cut has: more than all
-// before its transaction, since it has a message of that.
-func (l *ledger) messagesAt(cut Cut, all uint64) uint64 {
-	n, _ := strconv.Atoi(cut.Tx[2:])
+// stand draws the transaction at which a sink stands: one of which it can have a
+// message, or one that is new here.
+func (l *ledger) stand(t *rapid.T, pos int) int {
+	var at []int
+	for tx := range pos {
+		if sent := l.sent[tx]; sent[0] < sent[1] {
+			at = append(at, tx)
+		}
+	}
+	return rapid.SampledFrom(append(at, pos, pos+1)).Draw(t, "tx")
+}
+
+// messagesAt returns what a sink that stands at the transaction has: more than
+// all before that, since it has a message of it.
+func (l *ledger) messagesAt(tx int, all uint64) uint64 {
 	least := uint64(0)
 	for _, c := range l.changes {
-		if c.tx < n {
+		if c.tx < tx {
 			least = max(least, c.at.Messages+1)
 		}
-		if c.tx > n {
-			return max(least, min(c.at.Messages, all))
-		}
+	}
+	if sent, known := l.sent[tx]; known && sent[0] < sent[1] {
+		return max(least, sent[1])
 	}
 	return max(least, all)
 }
@@ -198,10 +223,17 @@ func (l *ledger) cut(keep func(ledgerChange) bool) {
 	}
 }
 
-// back forgets ends behind the position: the log is read again from there.
-func (l *ledger) back(pos int) {
+// back forgets what is behind the position: the log is read again from there.
+func (l *ledger) back(pos int, messages uint64) {
 	for len(l.ends) > 0 && l.ends[len(l.ends)-1] > pos {
 		l.ends = l.ends[:len(l.ends)-1]
+	}
+	for tx, sent := range l.sent {
+		if tx > pos || sent[0] >= messages {
+			delete(l.sent, tx)
+		} else {
+			l.sent[tx] = [2]uint64{sent[0], min(sent[1], messages)}
+		}
 	}
 }
 
@@ -370,7 +402,7 @@ func TestClaimsAreRemembered(t *testing.T) {
 		t.Error(own, any, err)
 	}
 	for n := range uint64(epochsMax + 3) {
-		if err := p.Claiming(1000 + n); err != nil {
+		if err := p.Claiming(1000+n, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -379,8 +411,18 @@ func TestClaimsAreRemembered(t *testing.T) {
 			t.Errorf("epoch %d: %t, %t, %v", epoch, own, any, err)
 		}
 	}
-	if numbers, err := p.epochs(); len(numbers) != epochsMax || err != nil {
+	if numbers, _, err := p.epochs(); len(numbers) != epochsMax || err != nil {
 		t.Errorf("%d numbers: %v", len(numbers), err)
+	}
+	for _, n := range []uint64{3000, 3001} { // an earlier copy was restored before the first
+		if err := p.Claiming(n, n == 3000); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for epoch, want := range map[uint64]bool{5: true, 2999: true, 3000: true, 3001: true, 3002: false} {
+		if own, _, err := p.Wrote(epoch); own != want || err != nil {
+			t.Errorf("epoch %d behind a copy: %t, %v", epoch, own, err)
+		}
 	}
 }
 

@@ -2,12 +2,12 @@ package state
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
 	"time"
 
-	"github.com/cdcd-io/cdcd/internal/fault"
 	"github.com/cdcd-io/cdcd/sdk"
 )
 
@@ -18,7 +18,12 @@ type Pipeline struct {
 
 	mu      sync.Mutex
 	schemas uint64 // number of the next definition
-	dead    int    // dead letters kept
+	dead    tally  // dead letters kept
+	deadMax map[string]int
+	letters letterIndex
+	bodies  uint64        // the highest number that a body has had
+	replays uint64        // the highest number that a replay has had
+	news    chan struct{} // of dead letters to publish; nil where they are not
 	gaps    [][]byte
 
 	changes   uint64           // number of the last record of what connectors changed
@@ -55,9 +60,25 @@ type Checkpoint struct {
 	Cursor []byte `json:"cursor,omitempty"`
 	// Messages is how many data messages the sink has confirmed.
 	Messages uint64 `json:"messages,omitempty"`
+	// Before is how many of them lie before Position: fewer than Messages where
+	// Position is that of a transaction of which a part is delivered.
+	Before uint64 `json:"before,omitempty"`
+	// Replays is the number of the last replay that the sink has confirmed.
+	Replays uint64 `json:"replays,omitempty"`
 	// Changes is the number of the last confirmed batch that changed a
 	// connector's values; see Pipeline.Changed.
 	Changes uint64 `json:"changes,omitempty"`
+	// At and Complete are set where the sink's tail was lost and what connectors
+	// keep was taken back with it: Position is then somewhere before the sink's last
+	// message, which was this, and Before says nothing.
+	At       string `json:"at,omitempty"`
+	Complete bool   `json:"complete,omitempty"` // the sink has all of At's transaction
+	// Restored says that the store is a copy made at that time: what the sink has
+	// behind Position, this state has not seen.
+	Restored bool `json:"restored,omitempty"`
+	// Forgot says that what connectors kept was taken away on purpose, and that
+	// nothing was confirmed since.
+	Forgot bool `json:"forgot,omitempty"`
 }
 
 // Steps is the configuration under which a pipeline's messages were made. A
@@ -65,17 +86,11 @@ type Checkpoint struct {
 type Steps struct {
 	Fingerprint string   `json:"fingerprint"` // of table filter, steps and modules
 	Digests     []string `json:"digests"`     // SHA-256 of each step's module, in order
-}
-
-// DeadLetter is a row that a step refused.
-type DeadLetter struct {
-	Step     string
-	Tx       string // the transaction, and the row's ordinal in it: with Step, the key
-	Row      uint64
-	Position sdk.Position // exact, at or before the transaction
-	Reason   string
-	Time     time.Time
-	Batch    *sdk.Batch // one row, as the step was given it
+	// Config is all of it that must be known to use it again, in the form of
+	// whoever made it; with it the modules are kept. Empty for none.
+	Config json.RawMessage `json:"config,omitempty"`
+	// Module returns the bytes of the module with a digest, for RecordSteps.
+	Module func(digest string) ([]byte, error) `json:"-"`
 }
 
 // Pipeline returns the part of the store that belongs to the pipeline.
@@ -114,11 +129,7 @@ func (p *Pipeline) count() error {
 	if err != nil {
 		return err
 	}
-	err = p.s.each(pipelineKey(p.name, kindDeadLetter), func(_, _ []byte) error {
-		p.dead++
-		return nil
-	})
-	if err != nil {
+	if err := p.countDeadLetters(); err != nil {
 		return err
 	}
 	return p.countChanges()
@@ -167,13 +178,59 @@ func (p *Pipeline) LoadSteps() (st Steps, ok bool, err error) {
 	return st, true, nil
 }
 
-// RecordSteps makes the configuration durable before messages are made with it.
+// RecordSteps makes the configuration durable before messages are made with it,
+// and its modules in place of those of the one before.
 func (p *Pipeline) RecordSteps(st Steps) error {
 	v, err := encodeJSON(&st)
 	if err != nil {
 		return p.s.writeFailed(err)
 	}
-	return p.set(pipelineKey(p.name, kindSteps), v)
+	prefix := modulesKey(p.name)
+	b := p.s.db.NewBatch()
+	set := func(key, value []byte) {
+		if serr := b.Set(key, value, nil); err == nil {
+			err = serr
+		}
+	}
+	err = b.DeleteRange(prefix, prefixEnd(prefix), nil)
+	set(pipelineKey(p.name, kindSteps), v)
+	if st.Module != nil && len(st.Config) > 0 {
+		for _, digest := range st.Digests {
+			code, merr := st.Module(digest)
+			if merr != nil {
+				return errors.Join(merr, b.Close())
+			}
+			for n, piece := range pieces(code) {
+				set(modulePieceKey(p.name, digest, n), piece)
+			}
+		}
+	}
+	if err != nil {
+		return errors.Join(p.s.writeFailed(err), b.Close())
+	}
+	return p.s.commit(b)
+}
+
+// Module returns a module that RecordSteps has kept.
+func (p *Pipeline) Module(digest string) (code []byte, ok bool, err error) {
+	code, ok, err = p.s.get(moduleKey(p.name, digest))
+	if err != nil {
+		return nil, false, err
+	}
+	if ok { // as it was kept once, in one piece
+		if len(code) == 0 || code[0] != valueVersion {
+			return nil, false, p.s.corrupt(errValue)
+		}
+		return code[1:], true, nil
+	}
+	err = p.s.each(moduleKey(p.name, digest), func(_, piece []byte) error {
+		if len(piece) == 0 || piece[0] != valueVersion {
+			return p.s.corrupt(errValue)
+		}
+		code = append(code, piece[1:]...)
+		return nil
+	})
+	return code, err == nil && len(code) > 0, err
 }
 
 func (p *Pipeline) set(key, value []byte) error {
@@ -187,11 +244,16 @@ func (p *Pipeline) set(key, value []byte) error {
 // Changes is what a batch changes locally; it is made durable before the
 // batch's messages are published. The zero value is empty and ready.
 type Changes struct {
-	dead    []DeadLetter
-	rows    [][]byte // encoded, in step with dead
-	values  []value
-	builder sdk.Builder
+	dead     []DeadLetter
+	rows     [][]byte // encoded, in step with dead
+	origins  []Origin // in step with dead
+	gone     []gone   // rows in their order
+	keys     []uint64 // of gone
+	replayed []DeadLetterKey
+	values   []value
+	builder  sdk.Builder
 
+	replay        Origin // of what replayed has
 	end           sdk.Position
 	exact, always bool
 }
@@ -203,112 +265,78 @@ type value struct {
 	at         Origin
 }
 
-// Empty reports whether there is nothing to make durable.
-func (c *Changes) Empty() bool { return len(c.dead) == 0 && len(c.values) == 0 && !c.always }
+// Empty reports whether there is nothing to make durable, but for the marks of dead
+// letters that are out of date.
+func (c *Changes) Empty() bool {
+	return len(c.dead) == 0 && len(c.values) == 0 && len(c.replayed) == 0 && !c.always
+}
 
 // Reset empties c for reuse.
 func (c *Changes) Reset() {
 	clear(c.dead)
 	clear(c.rows)
 	clear(c.values)
+	clear(c.gone)
 	c.dead, c.rows, c.values = c.dead[:0], c.rows[:0], c.values[:0]
+	c.origins, c.gone, c.keys, c.replayed = c.origins[:0], c.gone[:0], c.keys[:0], c.replayed[:0]
+	c.replay = Origin{}
 	c.end, c.exact, c.always = "", false, false
 }
 
 // Refuse adds a dead letter: row as the step was given it. d.Tx and d.Row are
-// taken from it.
-func (c *Changes) Refuse(d DeadLetter, row sdk.Row) {
+// taken from it. It returns the letter's place, for RefusedAt and Keyed.
+func (c *Changes) Refuse(d DeadLetter, row sdk.Row) (i int) {
 	d.Tx, d.Row = string(row.Tx().ID()), row.Ordinal()
+	d.Attempts = max(d.Attempts, 1)
 	c.builder.Reset()
 	c.builder.CopyTx(row.Tx())
 	c.builder.CopyRow(row)
 	schemas := make([]*sdk.Schema, row.SchemaID()+1)
 	schemas[row.SchemaID()] = row.Schema()
+	d.describe(row)
+	d.keys = RowKeys(nil, row)
 	c.dead = append(c.dead, d)
-	c.rows = append(c.rows, encodeDeadLetter(&d, c.builder.Seal(schemas)))
+	c.rows = append(c.rows, encodeRow(c.builder.Seal(schemas)))
+	c.origins = append(c.origins, Origin{Tx: d.Tx, Row: d.Row})
+	return len(c.dead) - 1
+}
+
+// RefusedAt says where letter i, of Refuse, lies among the sink's messages.
+func (c *Changes) RefusedAt(i int, at Origin) { c.origins[i] = at }
+
+// Replayed takes a dead letter away, whose row comes by again at the origin.
+func (c *Changes) Replayed(k DeadLetterKey, at Origin) {
+	c.replayed = append(c.replayed, k)
+	c.replay = at
 }
 
 // Persist makes the changes durable in one synced write. A dead letter that is
 // on record already is written over: a row that is read again counts once.
 func (p *Pipeline) Persist(c *Changes) error {
-	if c.Empty() {
+	if c.Empty() && len(c.gone) == 0 {
 		return nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	b, added := p.s.db.NewBatch(), map[string]bool{}
-	for i, d := range c.dead {
-		key := deadLetterKey(p.name, d.Step, d.Tx, d.Row)
-		_, known, err := p.s.get(key)
-		if err != nil {
-			return errors.Join(err, b.Close())
-		}
-		if !known {
-			added[string(key)] = true
-		}
-		if err := b.Set(key, c.rows[i], nil); err != nil {
-			return p.s.writeFailed(err)
-		}
+	marked := p.order(c)
+	if c.Empty() && len(marked) == 0 {
+		return nil
 	}
-	if p.dead+len(added) > p.s.opts.DeadLettersMax && len(added) > 0 {
-		return errors.Join(fault.New(fault.Fatal, CodeDeadLettersFull, p.name,
-			"mend the step or the rows at the source; or set on_error: skip for the step, which drops what it refuses",
-			"%d dead letters are kept, which is the limit", p.dead), b.Close())
+	b := p.s.db.NewBatch()
+	w, err := p.stageDeadLetters(b, c, marked)
+	if err != nil {
+		return errors.Join(err, b.Close())
 	}
-	rec, err := p.stage(b, c)
+	rec, err := p.stage(b, c, w.undo)
 	if err != nil {
 		return errors.Join(err, b.Close())
 	}
 	if err := p.s.commit(b); err != nil {
 		return err
 	}
-	p.dead += len(added)
+	p.lettersChanged(c, &w, marked)
 	p.changed(rec)
-	return nil
-}
-
-// DeadLetters returns how many dead letters are kept.
-func (p *Pipeline) DeadLetters() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.dead
-}
-
-// EachDeadLetter calls f for every dead letter, by step, transaction and row,
-// until f returns an error. f must not call the Pipeline.
-func (p *Pipeline) EachDeadLetter(f func(DeadLetter) error) error {
-	prefix := pipelineKey(p.name, kindDeadLetter)
-	return p.s.each(prefix, func(key, v []byte) error {
-		step, tx, row, err := cutDeadLetter(key[len(prefix):])
-		if err != nil {
-			return p.s.corrupt(err)
-		}
-		d, err := decodeDeadLetter(append([]byte(nil), v...))
-		if err != nil {
-			return p.s.corrupt(fmt.Errorf("dead letter %s/%s#%d: %w", step, tx, row, err))
-		}
-		d.Step, d.Tx, d.Row = step, tx, row
-		return f(d)
-	})
-}
-
-// DeleteDeadLetter removes a dead letter; one that is not there is no error.
-func (p *Pipeline) DeleteDeadLetter(step, tx string, row uint64) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	key := deadLetterKey(p.name, step, tx, row)
-	_, known, err := p.s.get(key)
-	if err != nil || !known {
-		return err
-	}
-	b := p.s.db.NewBatch()
-	if err := b.Delete(key, nil); err != nil {
-		return p.s.writeFailed(err)
-	}
-	if err := p.s.commit(b); err != nil {
-		return err
-	}
-	p.dead--
+	p.replays = max(p.replays, c.replay.Replay)
 	return nil
 }
 
@@ -326,6 +354,25 @@ func (h *Schemas) Put(behind sdk.Position, record []byte) error {
 		return err
 	}
 	h.p.schemas++
+	return nil
+}
+
+// Forget takes all records away, durably.
+func (h *Schemas) Forget() error {
+	h.p.mu.Lock()
+	defer h.p.mu.Unlock()
+	if h.p.schemas == 0 {
+		return nil
+	}
+	prefix := pipelineKey(h.p.name, kindSchema)
+	b := h.p.s.db.NewBatch()
+	if err := b.DeleteRange(prefix, prefixEnd(prefix), nil); err != nil {
+		return h.p.s.writeFailed(err)
+	}
+	if err := h.p.s.commit(b); err != nil {
+		return err
+	}
+	h.p.schemas = 0
 	return nil
 }
 

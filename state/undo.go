@@ -14,7 +14,7 @@ type record struct {
 	exact   bool // the batch ended at an exact position, and all of its changes are here
 	end     sdk.Position
 	entries []entry
-	bytes   int64 // encoded
+	bytes   int64 // encoded, with the bodies that go with it
 }
 
 // entry is what takes back one change.
@@ -35,10 +35,14 @@ func (e *entry) size(there bool, value []byte) int64 {
 	return int64(len(e.key) + len(value))
 }
 
-// keep leaves the entries, which come in reverse, in the record.
-func (r *record) keep(reversed []entry) {
+// keep leaves the entries, which come in reverse, in the record: those of the
+// batch up to the cut.
+func (r *record) keep(reversed []entry, cut *Cut) {
 	slices.Reverse(reversed)
-	r.entries, r.exact = reversed, false
+	r.entries, r.exact = reversed, cut.Exact
+	if cut.Exact {
+		r.end = cut.Base
+	}
 }
 
 // texts gives each text that is used often a number.
@@ -81,6 +85,14 @@ func (r *record) encode() []byte {
 		b = appendBytes(b, s)
 	}
 	return append(b, body...)
+}
+
+// measured encodes the record, and notes its size.
+func (r *record) measured() ([]byte, error) {
+	encoded := r.encode()
+	bodies, err := r.owned()
+	r.bytes = int64(len(encoded)) + sizeOf(bodies)
+	return encoded, err
 }
 
 func flag(b bool) byte {
@@ -133,11 +145,14 @@ func decodeRecord(p []byte) (*record, error) {
 	for len(f.p) > 0 && !f.bad {
 		e := entry{step: text()}
 		e.at = Origin{Tx: text(), Row: f.uint(), Messages: f.uint()}
+		e.at.Replay, _, _ = ParseReplayTx(e.at.Tx)
 		e.key, e.had, e.prior, e.grown = f.bytes(), f.byte() == 1, f.bytes(), f.int()
 		r.entries = append(r.entries, e)
 	}
 	if f.bad {
 		return nil, errValue
 	}
-	return r, nil
+	bodies, err := r.owned()
+	r.bytes += sizeOf(bodies)
+	return r, err
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/cdcd-io/cdcd/sdk"
 )
@@ -102,53 +101,4 @@ func decodeSchema(p []byte) (behind sdk.Position, record []byte, err error) {
 		return "", nil, errValue
 	}
 	return behind, f.p, nil
-}
-
-// encodeDeadLetter: version | time µs | reason | position | schema | batch |
-// number of large values | each.
-func encodeDeadLetter(d *DeadLetter, row *sdk.Batch) []byte {
-	b := binary.AppendUvarint([]byte{valueVersion}, uint64(d.Time.UnixMicro()))
-	b = appendBytes(b, d.Reason)
-	b = appendBytes(b, string(d.Position))
-	b = appendBytes(b, sdk.AppendSchema(nil, row.Row(0).Schema()))
-	b = appendBytes(b, row.Bytes())
-	b = binary.AppendUvarint(b, uint64(len(row.Large())))
-	for _, v := range row.Large() {
-		b = appendBytes(b, v)
-	}
-	return b
-}
-
-func decodeDeadLetter(p []byte) (d DeadLetter, err error) {
-	if len(p) == 0 || p[0] != valueVersion {
-		return d, errValue
-	}
-	f := fields{p: p[1:]}
-	d.Time = time.UnixMicro(int64(f.uint())).UTC()
-	d.Reason = string(f.bytes())
-	d.Position = sdk.Position(f.bytes())
-	schema, region := f.bytes(), f.bytes()
-	n := f.uint()
-	if f.bad || n > uint64(len(f.p)) {
-		return d, errValue
-	}
-	large := make([][]byte, 0, n)
-	for range n {
-		large = append(large, f.bytes())
-	}
-	s, err := sdk.DecodeSchema(schema)
-	if err != nil || f.bad || len(f.p) != 0 || s.ID > schemaIDMax {
-		return d, errors.Join(errValue, err)
-	}
-	schemas := make([]*sdk.Schema, s.ID+1)
-	schemas[s.ID] = s
-	b, err := sdk.Open(region, schemas, large)
-	if err != nil {
-		return d, fmt.Errorf("%w: %w", errValue, err)
-	}
-	if b.Rows() != 1 {
-		return d, errValue
-	}
-	d.Batch = b
-	return d, nil
 }

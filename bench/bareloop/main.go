@@ -88,6 +88,10 @@ func broker(dir string) (js jetstream.JetStream, shutdown func(), err error) {
 	return js, func() { conn.Close(); s.Shutdown(); s.WaitForShutdown() }, err
 }
 
+// stall is how long a publish waits for room among 4,096: on a machine that has
+// more to do, the default of 200 ms ends the program.
+func stall() jetstream.PublishOpt { return jetstream.WithStallWait(30 * time.Second) }
+
 // loop is the state of the job.
 type loop struct {
 	js          jetstream.JetStream
@@ -100,7 +104,7 @@ type loop struct {
 func (l *loop) publishOnly(messages, size int) error {
 	body := bytes.Repeat([]byte("x"), size)
 	for range messages {
-		if _, err := l.js.PublishAsync("cdc.bench.t0", body); err != nil {
+		if _, err := l.js.PublishAsync("cdc.bench.t0", body, stall()); err != nil {
 			return err
 		}
 	}
@@ -204,7 +208,7 @@ func (l *loop) publish(h *replication.EventHeader, e *replication.RowsEvent, bef
 	_, err := l.js.PublishMsgAsync(&nats.Msg{
 		Subject: "cdc.bench." + string(e.Table.Table), Data: b,
 		Header: nats.Header{jetstream.MsgIDHeader: []string{id}},
-	})
+	}, stall())
 	return err
 }
 

@@ -20,6 +20,9 @@ const (
 	statementsPerTx  = 2 // an insert, and an update of the same rows
 )
 
+// columns are those of sysbench's tables.
+const columns = " (id BIGINT PRIMARY KEY, k INT NOT NULL, c CHAR(120) NOT NULL, pad CHAR(60) NOT NULL) CHARACTER SET latin1"
+
 // Tables are the names for a configuration.
 func Tables() []string {
 	names := make([]string, tables)
@@ -33,8 +36,7 @@ func Tables() []string {
 func Create(db *testserver.DB) error {
 	statements := []string{"CREATE DATABASE " + DB}
 	for _, name := range Tables() {
-		statements = append(statements, "CREATE TABLE "+name+
-			" (id BIGINT PRIMARY KEY, k INT NOT NULL, c CHAR(120) NOT NULL, pad CHAR(60) NOT NULL) CHARACTER SET latin1")
+		statements = append(statements, "CREATE TABLE "+name+columns)
 	}
 	return db.Try(statements...)
 }
@@ -73,7 +75,7 @@ func fillTable(db *testserver.DB, table, transactions int) error {
 			if i > 0 {
 				b.WriteByte(',')
 			}
-			fmt.Fprintf(&b, "(%d,%d,'%s','%s')", id+i, r.IntN(1e6), digits(r, 10), digits(r, 5))
+			b.WriteString(row(r, id+i))
 		}
 		update := fmt.Sprintf("UPDATE %s.t%d SET k = k + 1 WHERE id BETWEEN %d AND %d", DB, table, id, id+rowsPerStatement-1)
 		for _, sql := range []string{"BEGIN", b.String(), update, "COMMIT"} {
@@ -84,6 +86,11 @@ func fillTable(db *testserver.DB, table, transactions int) error {
 		id += rowsPerStatement
 	}
 	return nil
+}
+
+// row is the values of a row, as INSERT takes them.
+func row(r *rand.Rand, id int) string {
+	return fmt.Sprintf("(%d,%d,'%s','%s')", id, r.IntN(1e6), digits(r, 10), digits(r, 5))
 }
 
 // digits is groups of eleven digits with dashes between them, as sysbench's rows have.

@@ -34,6 +34,20 @@ const rssGrowthMax = 4 << 20
 // downs are not.
 const looksMax = 5
 
+// patience is how long what ends by itself may take to be gone: a goroutine of a
+// connection that was closed a moment ago, or what the MySQL server holds for it.
+const patience = 30 * time.Second
+
+// lookBack is the last look: again and again, until nothing has grown since the
+// first or patience is at its end. What is held is there in each of them.
+func lookBack(cycle int, first probe, check func(growth) error) (p probe, err error) {
+	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		if p, err = look(cycle); err != nil || check(grown([]probe{first, p}, 0)) == nil || time.Now().After(end) {
+			return p, err
+		}
+	}
+}
+
 // grown compares the first look with the last ones.
 func grown(looks []probe, spent time.Duration) growth {
 	first, last := looks[0], looks[len(looks)-1]

@@ -18,6 +18,7 @@ import (
 	"github.com/cdcd-io/cdcd/cdc"
 	"github.com/cdcd-io/cdcd/cdc/mysql"
 	"github.com/cdcd-io/cdcd/internal/testserver"
+	"github.com/cdcd-io/cdcd/internal/unit"
 	"github.com/cdcd-io/cdcd/runtime"
 	"github.com/cdcd-io/cdcd/runtime/config"
 	"github.com/cdcd-io/cdcd/runtime/format"
@@ -57,6 +58,18 @@ type jobs struct {
 
 // newJobs starts the servers; they end with t, but for close.
 func newJobs(ctx context.Context, t testing.TB, g *guests) (*jobs, error) {
+	j := newSource(t, g)
+	var err error
+	if j.nats, err = natsd.Start(ctx, natsd.Config{Dir: filepath.Join(j.dir, "nats"), Listen: "127.0.0.1:0",
+		Access: natsd.Access{Users: []natsd.User{{Name: user, Password: unit.NewSecret(user), Admin: true}}}}); err != nil {
+		return nil, err
+	}
+	j.conn, err = j.nats.Connect(ctx, "soak")
+	return j, err
+}
+
+// newSource starts the MySQL server alone, with a table to be moved.
+func newSource(t testing.TB, g *guests) *jobs {
 	j := &jobs{guests: g, db: testserver.MySQL(t), dir: t.TempDir(), kinds: runtime.Kinds{
 		Sources: []cdc.Kind{mysql.Kind()}, Sinks: []sink.Kind{sinkjetstream.Kind()}, Formats: []format.Kind{formatjson.Kind()}}}
 	j.db.Exec(t, "CREATE DATABASE shop", "CREATE TABLE shop.users (id INT PRIMARY KEY, name VARCHAR(60), note TEXT)")
@@ -67,15 +80,13 @@ func newJobs(ctx context.Context, t testing.TB, g *guests) (*jobs, error) {
 		}
 		j.db.Exec(t, insert[:len(insert)-1])
 	}
-	var err error
-	if j.nats, err = natsd.Start(ctx, natsd.Config{Dir: filepath.Join(j.dir, "nats"), Listen: "127.0.0.1:0"}); err != nil {
-		return nil, err
-	}
-	j.conn, err = j.nats.Connect(ctx, "soak")
-	return j, err
+	return j
 }
 
 func (j *jobs) close(ctx context.Context) error { return j.nats.Close(ctx) }
+
+// user may write to pipelines' streams from outside of the server's process.
+const user = "jobs"
 
 // run runs so many jobs, and calls sample with what it sees samples times.
 func (j *jobs) run(ctx context.Context, t testing.TB, jobs, samples int, sample func(probe)) (jobGrowth, error) {
@@ -102,6 +113,9 @@ func (j *jobs) run(ctx context.Context, t testing.TB, jobs, samples int, sample 
 		}
 		spent += time.Since(begin)
 		p, err := look(n)
+		if n == jobs && err == nil {
+			p, err = lookBack(n, first, growth.check)
+		}
 		if err != nil {
 			return jobGrowth{}, err
 		}
@@ -109,7 +123,7 @@ func (j *jobs) run(ctx context.Context, t testing.TB, jobs, samples int, sample 
 		sample(p)
 	}
 	g := jobGrowth{Jobs: jobs, growth: grown(looks, spent)}
-	g.Connections = j.connections(t) - connections
+	g.Connections = j.connectionsBack(t, connections) - connections
 	g.Millis = g.Micros / 1000
 	return g, nil
 }
@@ -121,6 +135,16 @@ func (j *jobs) connections(t testing.TB) int {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// connectionsBack is connections, once there are no more than before or patience
+// is at its end.
+func (j *jobs) connectionsBack(t testing.TB, before int) (n int) {
+	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		if n = j.connections(t); n <= before || time.Now().After(end) {
+			return n
+		}
+	}
 }
 
 // job runs one whole pipeline in a daemon of its own, and deletes what it leaves.
@@ -152,8 +176,8 @@ pipelines:
     steps: [{wasm: upper, with: {column: name}}]
     sink: {jetstream: {stream: %s, max_age: 1d}}
 state: {dir: %q}
-nats: {url: %q}
-`, dsn.String(), stream, dir, j.nats.ClientURL())
+nats: {url: %q, user: %s, password: %s}
+`, dsn.String(), stream, dir, j.nats.ClientURL(), user, user)
 	o := config.Options{Connectors: []string{"upper"},
 		Sources: []config.Kind{{Name: j.kinds.Sources[0].Name, NewConfig: j.kinds.Sources[0].NewConfig}},
 		Sinks:   []config.Kind{{Name: j.kinds.Sinks[0].Name, NewConfig: j.kinds.Sinks[0].NewConfig}}}

@@ -152,6 +152,9 @@ func (l *loads) run(ctx context.Context, cycles, samples int, sample func(probe)
 		}
 		spent += time.Since(begin)
 		p, err := look(n)
+		if n == cycles && err == nil {
+			p, err = lookBack(n, first, growth.check)
+		}
 		if err != nil {
 			return growth{}, err
 		}

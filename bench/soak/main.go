@@ -18,6 +18,7 @@ import (
 // options are the flags.
 type options struct {
 	cycles, jobs, samples int
+	batch                 int    // runs of pipelines with a schedule
 	out                   string // folder of CSV and plot; empty for none
 	naive                 string // run naively and write samples there
 	heap                  string // folder of heap profiles, at the start and at the end
@@ -30,6 +31,7 @@ func main() {
 	var o options
 	flag.IntVar(&o.cycles, "cycles", 300_000, "modules to load and unload")
 	flag.IntVar(&o.jobs, "jobs", 0, "whole pipelines to run and delete, instead")
+	flag.IntVar(&o.batch, "batch", 0, "runs of batch jobs in one daemon, instead")
 	flag.IntVar(&o.samples, "samples", 300, "how often to look")
 	flag.StringVar(&o.out, "out", "bench/out", "folder for the samples and the plot")
 	flag.StringVar(&o.naive, "naive", "", "run the naive way, and write the samples to this file")
@@ -55,6 +57,9 @@ func run(ctx context.Context, h *host.Host, o options) error {
 			return err
 		}
 		return writeCSV(o.naive, list)
+	}
+	if o.batch > 0 {
+		return soakBatch(ctx, h, g, o)
 	}
 	if o.jobs > 0 {
 		return soakJobs(ctx, h, g, o)

@@ -14,7 +14,7 @@ import (
 // probe is what the process has at one time.
 type probe struct {
 	Cycle      int
-	RSS        int64 // bytes resident
+	RSS        int64 // bytes resident that are of no file
 	JIT        int64 // bytes of executable memory that belong to no file: machine code
 	Goroutines int
 	FDs        int
@@ -36,15 +36,17 @@ func look(cycle int) (probe, error) {
 	}
 	debug.FreeOSMemory()
 	p.Goroutines = runtime.NumGoroutine()
-	statm, err := os.ReadFile("/proc/self/statm")
+	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		return p, fmt.Errorf("resident memory can only be measured on Linux: %w", err)
 	}
-	var size, resident int64
-	if _, err := fmt.Sscan(string(statm), &size, &resident); err != nil {
-		return p, err
+	// Pages of files, of the executable above all, come and go with what the
+	// machine has room for.
+	_, anonymous, _ := strings.Cut(string(status), "RssAnon:")
+	if _, err := fmt.Sscan(anonymous, &p.RSS); err != nil {
+		return p, fmt.Errorf("RssAnon of /proc/self/status: %w", err)
 	}
-	p.RSS = resident * int64(os.Getpagesize())
+	p.RSS <<= 10
 	fds, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		return p, err

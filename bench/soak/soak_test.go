@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cdcd-io/cdcd/runtime/wasm"
 	"github.com/cdcd-io/cdcd/sdk/manifest"
@@ -93,6 +94,25 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// What ends by itself has not grown; what is held has.
+func TestLookBack(t *testing.T) {
+	first, err := look(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends := make(chan struct{})
+	go func() { <-ends }()
+	time.AfterFunc(300*time.Millisecond, func() { close(ends) })
+	looks := 0
+	p, err := lookBack(1, first, func(g growth) error {
+		looks++
+		return g.check()
+	})
+	if err != nil || p.Goroutines > first.Goroutines || looks < 2 {
+		t.Errorf("%v after %d looks, %v at first: %v", p, looks, first, err)
+	}
+}
+
 func TestDistinct(t *testing.T) {
 	g := built(t)
 	seen, goish := map[string]bool{}, 0
@@ -128,6 +148,22 @@ func TestPlot(t *testing.T) {
 		if text := plot("a title", []curve{{"a label", "#000", list}}); !strings.Contains(text, part) {
 			t.Errorf("no %q in %s", part, text)
 		}
+	}
+}
+
+// A few scheduled runs in one daemon, with the thresholds of the long run.
+func TestBatch(t *testing.T) {
+	b := newBatch(t, built(t))
+	result, err := b.run(t.Context(), t, 2*batchPipelines, 2, func(probe) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%+v", result)
+	if err := result.check(); err != nil {
+		t.Error(err)
+	}
+	if result.Runs < 2*batchPipelines {
+		t.Errorf("%+v", result)
 	}
 }
 

@@ -62,6 +62,17 @@ func (c *Config) Validate() []*fault.Fault {
 	return faults
 }
 
+// TableFilter returns the patterns of the tables that the source follows: what
+// its messages depend on, besides the log.
+func (c *Config) TableFilter() []string { return c.Tables }
+
+// WithTableFilter returns a *Config that follows other tables.
+func (c *Config) WithTableFilter(tables []string) any {
+	other := *c
+	other.Tables = tables
+	return &other
+}
+
 // Kind is the source's kind: the key binlog_files.
 func Kind() cdc.Kind {
 	return cdc.Kind{

@@ -126,6 +126,18 @@ func (s *Source) Initial(context.Context) (sdk.Position, error) {
 	return (&position.Position{Flavor: f, File: files.base(0), Pos: position.FirstPos}).Encode(), nil
 }
 
+// Locate implements cdc.Locator: earliest, or a position of this source.
+func (s *Source) Locate(ctx context.Context, place string) (sdk.Position, error) {
+	if place == "earliest" {
+		return s.Initial(ctx)
+	}
+	p, err := position.Decode(sdk.Position(place))
+	if err != nil {
+		return "", fault.New(fault.Config, "start_invalid", "start", "write earliest, or a position as cdcd position show prints it", "%w", err)
+	}
+	return p.Encode(), nil
+}
+
 // Head returns the end of the last file.
 func (s *Source) Head(context.Context) (sdk.Position, error) {
 	files, err := s.list()

@@ -26,7 +26,7 @@ func TestXA(t *testing.T) {
 			"XA START 'a'", "INSERT INTO shop.orders VALUES "+strings.Join(big, ","), "XA END 'a'", "XA PREPARE 'a'")
 		db.Exec(t, "FLUSH BINARY LOGS", "INSERT INTO shop.orders VALUES (3000, 'between')", "FLUSH BINARY LOGS")
 		err := db.Try("XA COMMIT 'a'")
-		for deadline := time.Now().Add(10 * time.Second); testserver.ErrorCode(err) == 1397 && time.Now().Before(deadline); err = db.Try("XA COMMIT 'a'") {
+		for deadline := time.Now().Add(60 * time.Second); testserver.ErrorCode(err) == 1397 && time.Now().Before(deadline); err = db.Try("XA COMMIT 'a'") {
 			time.Sleep(5 * time.Millisecond) // the session that prepared it has not ended yet
 		}
 		if err != nil {

@@ -27,12 +27,17 @@ type Config struct {
 	// Tables are patterns "db.table" with * for any run of characters; see
 	// package tables for letter case and quoting.
 	Tables []string `yaml:"tables" doc:"followed tables: db.table, with * for any run of characters"`
-	// Snapshot says whether what is in the tables already is read first. This
-	// version knows "never", which is the default.
-	Snapshot string `yaml:"snapshot" doc:"never: what is in the tables already is not read"`
+	// Snapshot says what is done with what is in the tables already: "never" (the
+	// default) reads changes alone; "initial" copies the tables beside the stream
+	// of their changes, and goes on with those; "only" ends when the tables are
+	// copied, and with them what changed meanwhile.
+	Snapshot string `yaml:"snapshot" doc:"what is in the tables already: never, initial, or only (end when it is copied)"`
+	// SnapshotOptions say how tables are copied.
+	SnapshotOptions SnapshotOptions `yaml:"snapshot_options" doc:"how tables are copied"`
 	// Start is where a pipeline without history begins: "earliest" (the default:
 	// the oldest log that the server still has), "latest", a place such as
-	// "binlog.000003:157", or a set of GTIDs that were executed.
+	// "binlog.000003:157", or a set of GTIDs that were executed. With a snapshot it
+	// does not matter: reading then begins at the log's end.
 	Start string `yaml:"start" doc:"where a pipeline without history begins: earliest, latest, file:position, or GTIDs"`
 	// Mode is "gtid", "file", or "auto" (the default): GTIDs where the server
 	// has them.
@@ -46,8 +51,10 @@ type Config struct {
 	// it is there. Default 2s.
 	HeartbeatInterval unit.Duration `yaml:"heartbeat_interval" doc:"silence after which the server says that it is there"`
 	// OnLostPosition says what happens when the server has purged the log at
-	// which reading must go on. This version knows "halt", which is the default.
-	OnLostPosition string `yaml:"on_lost_position" doc:"halt: stop when the server has purged the log at which reading must go on"`
+	// which reading must go on: "halt" (the default), or "resnapshot": the tables
+	// are copied anew, which takes Snapshot "initial". Rows that were deleted in
+	// the part that is lost are not told.
+	OnLostPosition string `yaml:"on_lost_position" doc:"when the server has purged the log at which reading must go on: halt, or resnapshot (copy the tables anew)"`
 	// EventBytesMax bounds one event of the log. Default 64MiB.
 	EventBytesMax unit.Bytes `yaml:"event_bytes_max" doc:"largest event of the log"`
 	// OnLargeEvent says what happens with rows of followed tables in an event
@@ -83,8 +90,8 @@ const (
 
 // Default returns a Config with its defaults.
 func Default() *Config {
-	return &Config{Snapshot: "never", Start: startEarliest, Mode: modeAuto, HeartbeatInterval: unit.Duration(2 * time.Second),
-		OnLostPosition: "halt", EventBytesMax: binlog.EventBytesMax, OnLargeEvent: largeEventHalt}
+	return &Config{Snapshot: snapshotNever, SnapshotOptions: defaultSnapshot(), Start: startEarliest, Mode: modeAuto, HeartbeatInterval: unit.Duration(2 * time.Second),
+		OnLostPosition: lostHalt, EventBytesMax: binlog.EventBytesMax, OnLargeEvent: largeEventHalt}
 }
 
 // fill gives empty fields their defaults.
@@ -96,6 +103,7 @@ func (c *Config) fill() {
 			*f.field = *f.value
 		}
 	}
+	c.SnapshotOptions.fill()
 	if c.HeartbeatInterval == 0 {
 		c.HeartbeatInterval = d.HeartbeatInterval
 	}
@@ -118,14 +126,11 @@ func (c *Config) Validate() []*fault.Fault {
 		refuse("dsn_invalid", "dsn", "write it as mysql://user:password@host:3306, special characters percent-encoded", "%w", err)
 	}
 	switch v.Snapshot {
-	case "never":
-	case "initial", "only":
-		refuse("snapshot_unavailable", "snapshot",
-			"write snapshot: never; start: earliest reads all changes that the server's log still has",
-			"snapshot: %s is not available in this version", v.Snapshot)
+	case snapshotNever, snapshotInitial, snapshotOnly:
 	default:
-		refuse("snapshot_invalid", "snapshot", "write snapshot: never", "%q is not known", v.Snapshot)
+		refuse("snapshot_invalid", "snapshot", "write snapshot: initial, only or never", "%q is not known", v.Snapshot)
 	}
+	v.SnapshotOptions.validate(refuse)
 	switch v.Mode {
 	case modeAuto, modeGTID, modeFile:
 	default:
@@ -135,11 +140,14 @@ func (c *Config) Validate() []*fault.Fault {
 		refuse("start_invalid", "start", `write start: earliest, latest, a place such as "binlog.000003:157", or a set of GTIDs`, "%w", err)
 	}
 	switch v.OnLostPosition {
-	case "halt":
-	case "resnapshot":
-		refuse("snapshot_unavailable", "on_lost_position", "write on_lost_position: halt", "resnapshot is not available in this version")
+	case lostHalt:
+	case lostResnapshot:
+		if v.Snapshot != snapshotInitial {
+			refuse("on_lost_position_invalid", "on_lost_position", "write snapshot: initial, or on_lost_position: halt",
+				"resnapshot with snapshot: %s", v.Snapshot)
+		}
 	default:
-		refuse("on_lost_position_invalid", "on_lost_position", "write on_lost_position: halt", "%q is not known", v.OnLostPosition)
+		refuse("on_lost_position_invalid", "on_lost_position", "write on_lost_position: halt or resnapshot", "%q is not known", v.OnLostPosition)
 	}
 	if v.OnLargeEvent != largeEventHalt && v.OnLargeEvent != largeEventGap {
 		refuse("on_large_event_invalid", "on_large_event", "write on_large_event: halt or gap", "%q is not known", v.OnLargeEvent)
@@ -200,3 +208,14 @@ func Kind() cdc.Kind {
 // TableFilter returns the patterns of the tables that the source follows: what
 // its messages depend on, besides the log.
 func (c *Config) TableFilter() []string { return c.Tables }
+
+// Ends reports whether the source ends by itself, and copies the tables anew when
+// it is run again.
+func (c *Config) Ends() bool { return c.Snapshot == snapshotOnly }
+
+// WithTableFilter returns a *Config that follows other tables.
+func (c *Config) WithTableFilter(tables []string) any {
+	other := *c
+	other.Tables = tables
+	return &other
+}

@@ -30,7 +30,7 @@ func TestChecksumsChange(t *testing.T) {
 // TestBesideRows: events that stand beside rows, and statements that other
 // databases may write, change nothing.
 func TestBesideRows(t *testing.T) {
-	testserver.Each(t, func(t *testing.T, db *testserver.DB) {
+	each(t, func(t *testing.T, db *testserver.DB) {
 		prepare(t, db)
 		db.Exec(t, "CREATE DATABASE o", "CREATE TABLE o.t (id INT AUTO_INCREMENT PRIMARY KEY, v DOUBLE, s VARCHAR(99))")
 		file := filepath.Join(db.BinlogDir(), "load.csv")
@@ -69,6 +69,7 @@ func TestLedHere(t *testing.T) {
 		"statement before its database": {"USE o", "REPLACE shop.orders VALUES (1, 2, 'x')", true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			test := func(t *testing.T, db *testserver.DB) {
 				prepare(t, db)
 				file := filepath.Join(db.BinlogDir(), "load.csv")

@@ -14,7 +14,7 @@ import (
 )
 
 // examineServer implements cdc.Kind's Examine; config is a valid *Config.
-func examineServer(ctx context.Context, config any, env cdc.Env) []checkup.Result {
+func examineServer(ctx context.Context, config any, x cdc.Examination) []checkup.Result {
 	c := *config.(*Config)
 	targets, err := replica.Targets(c.DSN.Reveal())
 	if err != nil {
@@ -32,7 +32,7 @@ func examineServer(ctx context.Context, config any, env cdc.Env) []checkup.Resul
 	var all []checkup.Result
 	for _, t := range targets {
 		results := examine.Run(ctx, examine.Request{Target: t, Filter: filter, WantGTIDs: c.Mode == modeGTID,
-			ServerID: cmp.Or(c.ServerID, serverID(env.Pipeline)), Now: env.Now})
+			ServerID: cmp.Or(c.ServerID, serverID(x.Pipeline)), Now: x.Now, Delivered: x.Delivered, LogPos: x.LogPos, Kept: x.Kept})
 		for _, r := range results {
 			if len(targets) > 1 {
 				r.Check += "@" + t.Addr

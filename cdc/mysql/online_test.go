@@ -116,8 +116,7 @@ func TestOnlineSchemaChange(t *testing.T) {
 		}
 	}
 	eachDefault(t, tools)
-	t.Run("mysql full", func(t *testing.T) { tools(t, testserver.MySQL(t)) })
-	t.Run("mariadb full", func(t *testing.T) { tools(t, testserver.MariaDB(t)) })
+	each(t, tools)
 }
 
 // fresh drops what a test made on the server, and begins its log anew.

@@ -128,6 +128,7 @@ func TestRandomWorkload(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			t.Logf("CDCD_WORKLOAD_SEED=%d", seed)
 			db := start(t)
 			done := work(t, db, seed, statements)

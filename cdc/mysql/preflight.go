@@ -73,6 +73,9 @@ func (s *Source) checkLog(ctx context.Context, v *server) error {
 		refuse("partial_json_unsupported", "SET GLOBAL binlog_row_value_options='', or binlog_row_image=FULL, on the server",
 			"the log may hold parts of JSON documents without the documents before them: binlog_row_image is %s", image)
 	}
+	if image := vars["binlog_row_image"]; s.copies() && image != "" && image != "FULL" {
+		errs = append(errs, rowImageFault(v.Addr, image))
+	}
 	if s.config.Mode == modeGTID && v.flavor == gtid.MySQL && !strings.EqualFold(v.mode, "ON") {
 		refuse("gtid_off", "switch gtid_mode to ON on the server, or write mode: auto", "mode: gtid, but gtid_mode is %q", v.mode)
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cdcd-io/cdcd/cdc/mysql/definition"
 	"github.com/cdcd-io/cdcd/cdc/schema"
 	"github.com/cdcd-io/cdcd/internal/skip"
 	"github.com/cdcd-io/cdcd/internal/testserver"
@@ -73,7 +74,7 @@ func TestUnderstoodRecorded(t *testing.T) {
 			drop := []string{"SET foreign_key_checks = 0"}
 			for _, r := range db.Query(t, "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' "+
 				"AND TABLE_SCHEMA NOT IN ('mysql','sys','information_schema','performance_schema')") {
-				drop = append(drop, "DROP TABLE "+name(r[0])+"."+name(r[1]))
+				drop = append(drop, "DROP TABLE "+definition.QuoteName(r[0])+"."+definition.QuoteName(r[1]))
 			}
 			db.Exec(t, drop...)
 		}
@@ -86,8 +87,5 @@ func TestUnderstoodRecorded(t *testing.T) {
 		}
 	}
 	// What the log says of columns makes no difference here.
-	t.Run("mysql", func(t *testing.T) { run(t, testserver.MySQL(t, testserver.Args("--innodb-flush-log-at-trx-commit=0"))) })
-	t.Run("mariadb", func(t *testing.T) {
-		run(t, testserver.MariaDB(t, testserver.Args("--innodb-flush-log-at-trx-commit=0")))
-	})
+	each(t, run, testserver.Args("--innodb-flush-log-at-trx-commit=0"))
 }

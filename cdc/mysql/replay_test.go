@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/go-mysql-org/go-mysql/client"
 	"github.com/go-mysql-org/go-mysql/mysql"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/cdcd-io/cdcd/cdc"
 	"github.com/cdcd-io/cdcd/cdc/cdctest"
+	"github.com/cdcd-io/cdcd/cdc/mysql/definition"
 	"github.com/cdcd-io/cdcd/internal/fault"
 	"github.com/cdcd-io/cdcd/internal/testserver"
 	"github.com/cdcd-io/cdcd/sdk"
@@ -95,7 +95,7 @@ func (r *recorder) round() {
 		}
 	}
 	for _, table := range r.tables() {
-		quoted := name(table)
+		quoted := definition.QuoteName(table)
 		r.try("UPDATE " + quoted + " SET touch = touch + 1")
 		for range 2 + r.g.r.IntN(8) {
 			r.id++
@@ -127,9 +127,9 @@ func (r *recorder) content() content {
 		var names, what []string
 		for _, c := range r.rows("SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = 'd' " +
 			"AND TABLE_NAME = '" + table + "' ORDER BY ORDINAL_POSITION") {
-			names, what = append(names, c[0]), append(what, expression(name(c[0]), c[1], c[2]))
+			names, what = append(names, c[0]), append(what, expression(definition.QuoteName(c[0]), c[1], c[2]))
 		}
-		for _, values := range r.rows("SELECT " + strings.Join(what, ", ") + " FROM " + name(table)) {
+		for _, values := range r.rows("SELECT " + strings.Join(what, ", ") + " FROM " + definition.QuoteName(table)) {
 			row := map[string]string{tableOf: table}
 			for i, v := range values {
 				row[names[i]] = v
@@ -280,6 +280,7 @@ func (g *generator) value() string {
 // its rows can't be told any more. That must be rare.
 func TestReplayed(t *testing.T) {
 	run := func(t *testing.T, start func(testing.TB, ...testserver.Option) *testserver.DB, metadata string) {
+		t.Parallel()
 		for try := range 4 {
 			seed := seedOf(t, "CDCD_REPLAYED_SEED", uint64(try)+1)
 			r := newRecorder(t, start(t, testserver.Args("--binlog-row-metadata="+metadata)), seed)
@@ -319,7 +320,7 @@ func (r *recorder) compare() error {
 	follow := func(c *Config, e *cdc.Env) { c.Tables, e.Schemas = []string{"d.*"}, st }
 	src := open(t, r.db, follow)
 	from, ended := initial(t, src), make(chan error, 1)
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*runMax)
 	defer cancel()
 	read := func(src *Source, from cdc.Start, after int) error {
 		p := &replay{r: r, now: content{}, after: after, done: rounds - 1}

@@ -15,7 +15,25 @@ import (
 
 // Run reads until ctx ends or something is wrong that neither a new connection
 // nor another host of the list mends.
-func (s *Source) Run(ctx context.Context, start cdc.Start, emit func(context.Context, *cdc.Batch) error) (err error) {
+func (s *Source) Run(ctx context.Context, start cdc.Start, emit func(context.Context, *cdc.Batch) error) error {
+	for {
+		err := s.follow(ctx, start, emit)
+		lost, ok := errors.AsType[*lostLog](err)
+		if !ok {
+			return err
+		}
+		if s.config.OnLostPosition != lostResnapshot || ctx.Err() != nil {
+			return lost.error
+		}
+		if start, err = s.anew(ctx, start.Base, lost); err != nil {
+			return errors.Join(lost.error, err)
+		}
+	}
+}
+
+// follow is Run from one place on. An error that says that the log is lost there
+// is a *lostLog.
+func (s *Source) follow(ctx context.Context, start cdc.Start, emit func(context.Context, *cdc.Batch) error) (err error) {
 	from, err := position.Decode(start.Base)
 	if err != nil {
 		return positionFault(err)
@@ -23,16 +41,23 @@ func (s *Source) Run(ctx context.Context, start cdc.Start, emit func(context.Con
 	if s.config.Mode == modeFile && from.File != "" {
 		from.GTIDs = nil
 	}
-	a := assemble.New(assemble.Options{Env: s.env, Filter: s.filter, Catalog: catalog{s}, Blocked: s.block, PassOversize: s.config.OnLargeEvent == largeEventGap,
-		Log: again{s}, HeldBytesMax: s.held,
-		EventBytesMax: int(s.config.EventBytesMax), KeepGTIDs: s.config.Mode != modeFile, Emit: emit})
+	l := &link{emit: emit}
+	a := s.assembler(l)
 	if err := a.Load(s.env.Schemas); err != nil {
 		return err
 	}
 	a.Begin(from, start)
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	if l.copier, err = s.copying(ctx, a, from, start, emit); err != nil {
+		return err
+	}
 	s.mu.Lock()
-	s.asm = a
+	s.asm, s.copier = a, l.copier
 	s.mu.Unlock()
+	if l.copier != nil {
+		defer s.copy(ctx, end, l.copier, start.Again)()
+	}
 	watching, stop := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() { s.watch(watching) })
@@ -69,13 +94,28 @@ func (s *Source) Run(ctx context.Context, start cdc.Start, emit func(context.Con
 	}
 }
 
+// assembler makes the assembler of a reading.
+func (s *Source) assembler(l *link) *assemble.Assembler {
+	return assemble.New(assemble.Options{Env: s.env, Filter: s.filter, Catalog: catalog{s}, Blocked: s.block, PassOversize: s.config.OnLargeEvent == largeEventGap,
+		Log: again{s}, HeldBytesMax: s.held, EventBytesMax: int(s.config.EventBytesMax), KeepGTIDs: s.config.Mode != modeFile,
+		Emit: l.hand, Altered: l.altered, Eager: l.eager})
+}
+
 // end puts what is lost into the ledger and hands out what is whole.
 func (s *Source) end(ctx context.Context, a *assemble.Assembler, gap string, why error) error {
 	if err := s.recordGap(ctx, a.Position(), gap, why); err != nil {
 		why = errors.Join(why, err)
 	}
-	return a.Fail(ctx, why)
+	if why = a.Fail(ctx, why); gap != "" {
+		return &lostLog{why}
+	}
+	return why
 }
+
+// lostLog is an error that says that log which was not read is gone for good.
+type lostLog struct{ error }
+
+func (l *lostLog) Unwrap() error { return l.error }
 
 // eventsOpening is how many events a server sends before it looks for the place
 // that it was asked for: a rotation and a format description.

@@ -14,12 +14,12 @@ import (
 // log does not name columns.
 func eachDefault(t *testing.T, test func(t *testing.T, db *testserver.DB)) {
 	t.Helper()
-	t.Run("mysql", func(t *testing.T) { test(t, testserver.MySQL(t, testserver.Args("--binlog-row-metadata=MINIMAL"))) })
-	t.Run("mariadb", func(t *testing.T) {
-		test(t, testserver.MariaDB(t, testserver.Args("--binlog-row-metadata=NO_LOG")))
-	})
-	t.Run("mariadb minimal", func(t *testing.T) {
-		test(t, testserver.MariaDB(t, testserver.Args("--binlog-row-metadata=MINIMAL")))
+	beside(t, map[string]func(t *testing.T){
+		"mysql":   func(t *testing.T) { test(t, testserver.MySQL(t, testserver.Args("--binlog-row-metadata=MINIMAL"))) },
+		"mariadb": func(t *testing.T) { test(t, testserver.MariaDB(t, testserver.Args("--binlog-row-metadata=NO_LOG"))) },
+		"mariadb minimal": func(t *testing.T) {
+			test(t, testserver.MariaDB(t, testserver.Args("--binlog-row-metadata=MINIMAL")))
+		},
 	})
 }
 
@@ -232,6 +232,9 @@ func TestHashedKeys(t *testing.T) {
 		s.stop()
 	}
 	for _, metadata := range []string{"FULL", "MINIMAL", "NO_LOG"} {
-		t.Run(metadata, func(t *testing.T) { run(t, testserver.MariaDB(t, testserver.Args("--binlog-row-metadata="+metadata))) })
+		t.Run(metadata, func(t *testing.T) {
+			t.Parallel()
+			run(t, testserver.MariaDB(t, testserver.Args("--binlog-row-metadata="+metadata)))
+		})
 	}
 }

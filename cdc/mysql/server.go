@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/cdcd-io/cdcd/cdc/mysql/definition"
 	"github.com/cdcd-io/cdcd/cdc/mysql/gtid"
 	"github.com/cdcd-io/cdcd/cdc/mysql/position"
 	"github.com/cdcd-io/cdcd/cdc/mysql/replica"
@@ -76,7 +77,7 @@ func (v *server) identify(ctx context.Context, mode string) error {
 
 // head returns the position of the log's end. Fault: binlog_off.
 func (v *server) head(ctx context.Context) (*position.Position, error) {
-	rows, err := v.status(ctx)
+	rows, err := definition.Status(ctx, v.conn)
 	if err != nil {
 		return nil, err
 	}
@@ -102,17 +103,6 @@ func (v *server) head(ctx context.Context) (*position.Position, error) {
 	}
 	p.GTIDs, err = gtid.Parse(v.flavor, text)
 	return p, err
-}
-
-// status asks for the end of the log by whatever name the server knows.
-func (v *server) status(ctx context.Context) (rows [][]string, err error) {
-	for _, sql := range []string{"SHOW BINARY LOG STATUS", "SHOW MASTER STATUS", "SHOW BINLOG STATUS"} {
-		rows, err = v.conn.Query(ctx, sql)
-		if replica.Code(err) != 1064 { // syntax
-			return rows, err
-		}
-	}
-	return rows, err
 }
 
 // logSize returns the size of one of the server's log files; 0 for one that is

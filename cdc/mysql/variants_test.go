@@ -27,6 +27,7 @@ func TestCompressed(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			db := db(t)
 			workload(t, db)
 			cdctest.Conform(t, func(t testing.TB) cdc.Source { return open(t, db) })
@@ -36,7 +37,7 @@ func TestCompressed(t *testing.T) {
 
 // TestNoChecksums: a log without checksums.
 func TestNoChecksums(t *testing.T) {
-	testserver.Each(t, func(t *testing.T, db *testserver.DB) {
+	each(t, func(t *testing.T, db *testserver.DB) {
 		prepare(t, db)
 		db.Exec(t, insert(1, 3))
 		if rows := readAll(t, open(t, db)); len(rows) != 3 {
@@ -84,7 +85,7 @@ func TestTaggedGTID(t *testing.T) {
 // TestNonTransactional: tables without transactions, and statements that change
 // both kinds.
 func TestNonTransactional(t *testing.T) {
-	testserver.Each(t, func(t *testing.T, db *testserver.DB) {
+	each(t, func(t *testing.T, db *testserver.DB) {
 		engine := "MyISAM"
 		db.Exec(t, "CREATE DATABASE shop", "CREATE TABLE shop.orders (id INT PRIMARY KEY) ENGINE="+engine,
 			"INSERT INTO shop.orders VALUES (1), (2)", "INSERT INTO shop.orders VALUES (3)", "DELETE FROM shop.orders WHERE id = 2")
@@ -117,7 +118,7 @@ func TestCreateSelect(t *testing.T) {
 
 // TestLargeValues: events over the read buffer, and over the 16 MiB of a packet.
 func TestLargeValues(t *testing.T) {
-	testserver.Each(t, func(t *testing.T, db *testserver.DB) {
+	each(t, func(t *testing.T, db *testserver.DB) {
 		db.Exec(t, "CREATE DATABASE shop", "CREATE TABLE shop.orders (id INT PRIMARY KEY, doc LONGBLOB)",
 			"SET GLOBAL max_allowed_packet=1073741824")
 		src := open(t, db)

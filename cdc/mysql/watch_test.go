@@ -35,7 +35,7 @@ func (l *lockedBuffer) String() string {
 // TestRetention: how long the server keeps what is not read yet, and a warning
 // before it is too late.
 func TestRetention(t *testing.T) {
-	testserver.Each(t, func(t *testing.T, db *testserver.DB) {
+	each(t, func(t *testing.T, db *testserver.DB) {
 		db.Exec(t, "SET GLOBAL binlog_expire_logs_seconds=1000")
 		prepare(t, db)
 		db.Exec(t, insert(1, 1))
@@ -98,6 +98,18 @@ func dumps(t testing.TB, db *testserver.DB) (ids []string) {
 	return ids
 }
 
+// cutDumps ends the server's dump connections. One that is listed may have ended
+// when it is to be killed: that of a reader which is gone, or was cut before.
+func cutDumps(t testing.TB, db *testserver.DB) {
+	t.Helper()
+	const unknownThread = 1094
+	for _, id := range dumps(t, db) {
+		if err := db.Try("KILL " + id); err != nil && testserver.ErrorCode(err) != unknownThread {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestSlowReader reads a transaction that is larger than all buffers between,
 // slowly, from a server that gives up slow readers after a second: one
 // connection lasts, and rows come at the rate.
@@ -106,16 +118,17 @@ func TestSlowReader(t *testing.T) {
 		prepare(t, db)
 		db.Exec(t, "BEGIN", wide(1, 5000), wide(5001, 5000), "COMMIT")
 		src := open(t, db, func(c *Config, _ *cdc.Env) { c.RateLimit.RowsPerSecond = 200 })
-		s := start(t, src, initial(t, src))
+		from, began := initial(t, src), time.Now()
+		s := start(t, src, from)
 		s.awaitRows(t, 200)
-		ids, began, before := dumps(t, db), time.Now(), cdctest.Rows(recorded(s))
+		ids := dumps(t, db)
 		time.Sleep(4 * time.Second)
-		rate := float64(len(cdctest.Rows(recorded(s)))-len(before)) / time.Since(began).Seconds()
+		n := len(s.awaitRows(t, 800))
+		if most := 200 + 200*time.Since(began).Seconds(); float64(n) > most { // the first second's at once
+			t.Errorf("%d rows at a limit of 200 a second: %.0f were due", n, most)
+		}
 		if after := dumps(t, db); len(ids) != 1 || len(after) != 1 || ids[0] != after[0] {
 			t.Errorf("connections %v, then %v", ids, after)
-		}
-		if rate < 100 || rate > 300 { // parts have several hundred rows
-			t.Errorf("%.0f rows a second at a limit of 200", rate)
 		}
 		if st := src.Status(); st.Reconnects != 0 || st.State != cdc.StateStreaming {
 			t.Errorf("%+v", st)
@@ -158,7 +171,7 @@ func TestPause(t *testing.T) {
 		}()
 		db.Exec(t, insert(1, 2))
 		<-taken
-		for deadline := time.Now().Add(20 * time.Second); src.Status().State != cdc.StateWaiting || len(dumps(t, db)) > 0; time.Sleep(5 * time.Millisecond) {
+		for deadline := time.Now().Add(60 * time.Second); src.Status().State != cdc.StateWaiting || len(dumps(t, db)) > 0; time.Sleep(5 * time.Millisecond) {
 			db.Exec(t, "INSERT INTO shop.other VALUES (1)", "DELETE FROM shop.other") // the server notices when it writes
 			if time.Now().After(deadline) {
 				t.Fatalf("the connection is kept: %+v", src.Status())
@@ -183,14 +196,14 @@ func TestPauseInside(t *testing.T) {
 	prepare(t, db)
 	db.Exec(t, insert(1, 2000))
 	src := open(t, db)
-	src.pauseMax = 100 * time.Millisecond
+	src.pauseMax = 2 * time.Second // less than that a busy machine can take at a boundary too
 	n := 0
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	_ = src.Run(ctx, initial(t, src), func(_ context.Context, b *cdc.Batch) error {
 		defer b.Release()
 		if b.Rows() > 0 && n == 0 {
-			time.Sleep(500 * time.Millisecond)
+			time.Sleep(2 * src.pauseMax)
 		}
 		if n += b.Rows(); n >= 2000 {
 			cancel()
@@ -213,12 +226,13 @@ func TestResumeIsNotLimited(t *testing.T) {
 		from.Tx, from.Rows = tx, 9000
 		s := start(t, src, from)
 		s.awaitRows(t, 9000)
-		if took := time.Since(began); took > 10*time.Second {
+		if took := time.Since(began); took > 45*time.Second { // 90 s at the limit
 			t.Errorf("9000 delivered rows took %v", took)
 		}
 		time.Sleep(2 * time.Second)
-		if n := len(cdctest.Rows(recorded(s))); n > 9800 {
-			t.Errorf("%d rows: nothing is limited", n)
+		n := len(cdctest.Rows(recorded(s)))
+		if most := 9000 + 100 + 100*time.Since(began).Seconds(); float64(n) > most {
+			t.Errorf("%d rows: no more than %.0f were due", n, most)
 		}
 	})
 }

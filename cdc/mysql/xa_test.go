@@ -39,7 +39,7 @@ func decide(t testing.TB, db *testserver.DB, statements ...string) {
 	t.Helper()
 	for _, sql := range statements {
 		err := db.Try(sql)
-		for deadline := time.Now().Add(10 * time.Second); testserver.ErrorCode(err) == 1397 && time.Now().Before(deadline); err = db.Try(sql) {
+		for deadline := time.Now().Add(60 * time.Second); testserver.ErrorCode(err) == 1397 && time.Now().Before(deadline); err = db.Try(sql) {
 			time.Sleep(5 * time.Millisecond)
 		}
 		if err != nil {
@@ -105,22 +105,21 @@ func TestXA(t *testing.T) {
 	}
 	modes(t, test)
 	// Definitions come from the log's statements, for what is read again too.
-	for name, db := range map[string]*testserver.DB{
-		"mysql":   testserver.MySQL(t, testserver.Args("--binlog-row-metadata=MINIMAL")),
-		"mariadb": testserver.MariaDB(t, testserver.Args("--binlog-row-metadata=NO_LOG")),
-	} {
-		t.Run(name+"/no names", func(t *testing.T) {
-			want := xaWorkload(t, db)
-			if d := cmp.Diff(want, ids(readAll(t, openXA(t, db, modeAuto)))); d != "" {
-				t.Fatal(d)
-			}
-		})
+	noNames := func(t *testing.T, db *testserver.DB) {
+		want := xaWorkload(t, db)
+		if d := cmp.Diff(want, ids(readAll(t, openXA(t, db, modeAuto)))); d != "" {
+			t.Fatal(d)
+		}
 	}
-	t.Run("mysql/compressed", func(t *testing.T) {
-		test(t, testserver.MySQL(t, testserver.Args("--binlog-transaction-compression=ON")), modeGTID)
-	})
-	t.Run("mariadb/compressed", func(t *testing.T) {
-		test(t, testserver.MariaDB(t, testserver.Args("--log-bin-compress=ON", "--log-bin-compress-min-len=10")), modeAuto)
+	beside(t, map[string]func(t *testing.T){
+		"mysql/no names":   func(t *testing.T) { noNames(t, testserver.MySQL(t, testserver.Args("--binlog-row-metadata=MINIMAL"))) },
+		"mariadb/no names": func(t *testing.T) { noNames(t, testserver.MariaDB(t, testserver.Args("--binlog-row-metadata=NO_LOG"))) },
+		"mysql/compressed": func(t *testing.T) {
+			test(t, testserver.MySQL(t, testserver.Args("--binlog-transaction-compression=ON")), modeGTID)
+		},
+		"mariadb/compressed": func(t *testing.T) {
+			test(t, testserver.MariaDB(t, testserver.Args("--log-bin-compress=ON", "--log-bin-compress-min-len=10")), modeAuto)
+		},
 	})
 }
 
@@ -210,7 +209,7 @@ const searchFilesMax = 4
 // TestXAElsewhere: a server that did not write the log which was read has the
 // transaction by its GTID alone.
 func TestXAElsewhere(t *testing.T) {
-	testserver.Each(t, func(t *testing.T, db *testserver.DB) {
+	each(t, func(t *testing.T, db *testserver.DB) {
 		prepareXA(t, db)
 		src := openXA(t, db, modeAuto)
 		from := initial(t, src)

@@ -98,8 +98,9 @@ func (d *demoCmd) Run(out *console, sig *signals) (err error) {
 }
 
 const (
-	// demoGrace is how much longer than --for the demo waits for the files' end.
-	demoGrace = 2 * time.Second
+	// demoGrace is how much longer than --for the demo waits for the files' end, which
+	// comes in time unless the machine is busy.
+	demoGrace = 20 * time.Second
 	// demoStartMax bounds the compiling, and a replay that has no pace.
 	demoStartMax = 2 * time.Minute
 )

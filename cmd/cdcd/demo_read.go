@@ -27,6 +27,9 @@ type sample struct {
 // readTimeout bounds the reading back of all messages.
 const readTimeout = 30 * time.Second
 
+// fetchWait is how long the server may take to hand out some of them.
+const fetchWait = 5 * time.Second
+
 // readBack reads every message of the demo's streams, counts those of rows, and
 // returns the first row of customers as it was and as it arrived.
 func (v *demoView) readBack(ctx context.Context, d *runtime.Daemon, r *demoResult) (*sample, error) {
@@ -56,6 +59,8 @@ func (v *demoView) readBack(ctx context.Context, d *runtime.Daemon, r *demoResul
 }
 
 // readStream hands each message on the subjects to f and returns how many there are.
+// The stream says before how many come: a fetch that gives nothing may be one that the
+// server is slow to answer.
 func readStream(ctx context.Context, nc *nats.Conn, stream, subjects string, f func(jetstream.Msg)) (n uint64, err error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
@@ -68,25 +73,32 @@ func readStream(ctx context.Context, nc *nats.Conn, stream, subjects string, f f
 	if err != nil {
 		return 0, err
 	}
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(subjects))
+	if err != nil {
+		return 0, err
+	}
+	all := uint64(0)
+	for _, on := range info.State.Subjects {
+		all += on
+	}
 	c, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{subjects}})
 	if err != nil {
 		return 0, err
 	}
-	for {
-		batch, err := c.FetchNoWait(1000)
+	for n < all {
+		batch, err := c.Fetch(int(min(1000, all-n)), jetstream.FetchMaxWait(fetchWait))
 		if err != nil {
 			return n, err
 		}
-		got := 0
 		for m := range batch.Messages() {
 			f(m)
-			got++
+			n++
 		}
-		n += uint64(got)
-		if err := errors.Join(batch.Error(), ctx.Err()); err != nil || got == 0 {
+		if err := errors.Join(batch.Error(), ctx.Err()); err != nil {
 			return n, err
 		}
 	}
+	return n, nil
 }
 
 // afterImage returns the row after its change out of a message.

@@ -3,14 +3,19 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	catalog "github.com/cdcd-io/cdcd/connectors-wasm"
 	"github.com/cdcd-io/cdcd/examples/demo"
@@ -100,6 +105,42 @@ func TestDemo(t *testing.T) {
 	}
 }
 
+// What is read back of a stream is all of it, also from a broker that is slow to answer.
+func TestReadBackIsWhole(t *testing.T) {
+	ns := testserver.NATS(t)
+	way := testserver.NewProxy(t, ns.Addr())
+	nc, err := nats.Connect("nats://" + way.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "SHOP", Subjects: []string{"cdc.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	const rows = 20
+	for i := range rows + 2 {
+		subject := "cdc.shop.shop.orders"
+		if i%10 == 7 {
+			subject = "cdc.shop._cdcd"
+		}
+		if _, err := js.PublishAsync(subject, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-js.PublishAsyncComplete()
+	way.Latency(600 * time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), readTimeout)
+	defer cancel()
+	got := 0
+	if n, err := readStream(ctx, nc, "SHOP", "cdc.shop.*.*", func(jetstream.Msg) { got++ }); err != nil || n != rows || got != rows {
+		t.Errorf("%d messages, handed on %d, want %d: %v", n, got, rows, err)
+	}
+}
+
 // A second signal doesn't wait for a broker that no longer answers.
 func TestSecondSignal(t *testing.T) {
 	ns := testserver.NATS(t)
@@ -155,6 +196,7 @@ func TestSecondSignal(t *testing.T) {
 
 // A first signal ends a run in order, with the signal's exit code.
 func TestSignals(t *testing.T) {
+	delivering := regexp.MustCompile(`"event":"status".*"state":"streaming".*"rows_out":[1-9]`)
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run(sig.String(), func(t *testing.T) {
 			needConnectors(t)
@@ -172,7 +214,7 @@ func TestSignals(t *testing.T) {
 			sent := false
 			for lines := bufio.NewScanner(out); lines.Scan(); {
 				last = lines.Text()
-				if !sent && strings.Contains(last, `"state":"streaming"`) {
+				if !sent && delivering.MatchString(last) {
 					sent = true
 					if err := cmd.Process.Signal(sig); err != nil {
 						t.Fatal(err)

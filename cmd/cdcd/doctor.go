@@ -14,10 +14,12 @@ import (
 	"github.com/cdcd-io/cdcd/cdc"
 	"github.com/cdcd-io/cdcd/internal/checkup"
 	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/runtime"
 	"github.com/cdcd-io/cdcd/runtime/config"
 	"github.com/cdcd-io/cdcd/runtime/natsd"
 	"github.com/cdcd-io/cdcd/runtime/sink"
 	"github.com/cdcd-io/cdcd/runtime/wasm"
+	"github.com/cdcd-io/cdcd/state"
 )
 
 type doctorCmd struct {
@@ -69,7 +71,7 @@ func (d *doctorCmd) server(ctx context.Context) ([]examined, error) {
 			continue
 		}
 		if c := k.FromDSN(d.What, d.Tables); c != nil {
-			return []examined{{"server", k.Examine(ctx, c, cdc.Env{Pipeline: "doctor", Now: time.Now})}}, nil
+			return []examined{{"server", k.Examine(ctx, c, cdc.Examination{Pipeline: "doctor", Now: time.Now})}}, nil
 		}
 	}
 	return nil, fault.New(fault.Config, "usage", "", "write mysql://user:password@host:3306, or name a configuration file", "no kind of source reads such a server")
@@ -82,11 +84,20 @@ func (d *doctorCmd) configuration(ctx context.Context) ([]examined, error) {
 		return nil, err
 	}
 	var places []examined
+	come := comeSoFar(c)
 	for _, p := range c.Pipelines {
 		for _, k := range sources() {
-			if k.Name == p.Source.Kind && k.Examine != nil {
-				places = append(places, examined{"source of " + p.Name, k.Examine(ctx, p.Source.Value, cdc.Env{Pipeline: p.Name, Now: time.Now})})
+			if k.Name != p.Source.Kind || k.Examine == nil {
+				continue
 			}
+			x := cdc.Examination{Pipeline: p.Name, Now: time.Now, LogPos: come[p.Name].LogPos}
+			if at := come[p.Name].CommitTime; at > 0 {
+				x.Delivered = time.UnixMicro(at)
+			}
+			if kept, ok := p.Sink.Value.(sink.Retained); ok {
+				x.Kept = kept.Retention()
+			}
+			places = append(places, examined{"source of " + p.Name, k.Examine(ctx, p.Source.Value, x)})
 		}
 	}
 	if slices.ContainsFunc(c.Pipelines, func(p config.Pipeline) bool { return len(p.Steps) > 0 }) {
@@ -96,13 +107,24 @@ func (d *doctorCmd) configuration(ctx context.Context) ([]examined, error) {
 	return append(places, examineNATS(ctx, c)...), nil
 }
 
+// comeSoFar returns the pipelines' checkpoints. While a daemon runs it has them,
+// and cdcd_source_retention_seconds says what they would be good for.
+func comeSoFar(c *config.Config) map[string]state.Checkpoint {
+	names := make([]string, len(c.Pipelines))
+	for i, p := range c.Pipelines {
+		names[i] = p.Name
+	}
+	found, err := state.Checkpoints(c.State.Dir, names)
+	if err != nil {
+		return nil // the daemon that starts there says why; nothing here depends on it
+	}
+	return found
+}
+
 // examineNATS looks at the broker, and at the sinks of a broker that is there:
 // the streams of an embedded one are looked at by the daemon that owns them.
 func examineNATS(ctx context.Context, c *config.Config) []examined {
-	n := natsd.Config{Dir: c.State.Dir, URL: c.NATS.URL, Creds: c.NATS.Creds}
-	if e := c.NATS.Embedded; e != nil {
-		n.Listen, n.ListenElse = e.Listen, !e.Chosen
-	}
+	n := runtime.NATSConfig(c, nil)
 	places := []examined{{"nats and state", natsd.Examine(ctx, n)}}
 	if n.URL == "" || checkup.Worst(places[0].Results) == checkup.Failed {
 		return places
@@ -114,7 +136,7 @@ func examineNATS(ctx context.Context, c *config.Config) []examined {
 	for _, p := range c.Pipelines {
 		for _, k := range sinks() {
 			if k.Name == p.Sink.Kind && k.Examine != nil {
-				env := sink.Env{Pipeline: p.Name, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+				env := sink.Env{Pipeline: p.Name, Log: slog.New(slog.DiscardHandler), Now: time.Now, SyncAlways: n.Fsync,
 					NATS: func(ctx context.Context) (*nats.Conn, error) { return server.Connect(ctx, p.Name) }}
 				places = append(places, examined{"sink of " + p.Name, k.Examine(ctx, p.Sink.Value, env)})
 			}

@@ -14,5 +14,8 @@ func configOptions() config.Options {
 	for _, k := range sinks() {
 		o.Sinks = append(o.Sinks, config.Kind{Name: k.Name, NewConfig: k.NewConfig})
 	}
+	for _, k := range formats() {
+		o.Formats = append(o.Formats, config.Kind{Name: k.Name, NewConfig: k.NewConfig})
+	}
 	return o
 }

@@ -7,10 +7,16 @@ import (
 	cdcbinlogfile "github.com/cdcd-io/cdcd/cdc/binlogfile"
 	cdcmysql "github.com/cdcd-io/cdcd/cdc/mysql"
 	"github.com/cdcd-io/cdcd/runtime/format"
+	formatcanal "github.com/cdcd-io/cdcd/runtime/format/canal"
+	formatcloudevents "github.com/cdcd-io/cdcd/runtime/format/cloudevents"
+	formatdebezium "github.com/cdcd-io/cdcd/runtime/format/debezium"
 	formatjson "github.com/cdcd-io/cdcd/runtime/format/json"
+	formatmaxwell "github.com/cdcd-io/cdcd/runtime/format/maxwell"
 	"github.com/cdcd-io/cdcd/runtime/sink"
 	sinkfile "github.com/cdcd-io/cdcd/runtime/sink/file"
 	sinkjetstream "github.com/cdcd-io/cdcd/runtime/sink/jetstream"
+	sinkkv "github.com/cdcd-io/cdcd/runtime/sink/kv"
+	sinknats "github.com/cdcd-io/cdcd/runtime/sink/nats"
 	sinkstdout "github.com/cdcd-io/cdcd/runtime/sink/stdout"
 )
 
@@ -27,6 +33,8 @@ func sinks() []sink.Kind {
 	return []sink.Kind{
 		sinkfile.Kind(),
 		sinkjetstream.Kind(),
+		sinkkv.Kind(),
+		sinknats.Kind(),
 		sinkstdout.Kind(),
 	}
 }
@@ -34,6 +42,10 @@ func sinks() []sink.Kind {
 // formats are the message formats that this binary knows.
 func formats() []format.Kind {
 	return []format.Kind{
+		formatcanal.Kind(),
+		formatcloudevents.Kind(),
+		formatdebezium.Kind(),
 		formatjson.Kind(),
+		formatmaxwell.Kind(),
 	}
 }

@@ -18,14 +18,18 @@ var version = "dev"
 type cli struct {
 	JSON bool `name:"json" help:"Print JSON: one object or one line each."`
 
-	Demo      demoCmd      `cmd:"" help:"Show cdcd at work: no database, no broker, no configuration."`
-	Doctor    doctorCmd    `cmd:"" help:"Look at databases and brokers: what is wrong, and the statement that mends it."`
-	Run       runCmd       `cmd:"" help:"Run a configuration in the foreground."`
-	Validate  validateCmd  `cmd:"" help:"Check configurations, offline, and print all findings."`
-	Schema    schemaCmd    `cmd:"" help:"Print the JSON Schema of a configuration, for editors."`
-	Connector connectorCmd `cmd:"" help:"Look at connectors."`
-	Explain   explainCmd   `cmd:"" help:"Explain a fault's code, and the way out."`
-	Version   versionCmd   `cmd:"" help:"Print the version."`
+	Demo       demoCmd       `cmd:"" help:"Show cdcd at work: no database, no broker, no configuration."`
+	Doctor     doctorCmd     `cmd:"" help:"Look at databases and brokers: what is wrong, and the statement that mends it."`
+	Run        runCmd        `cmd:"" help:"Run a configuration in the foreground."`
+	Validate   validateCmd   `cmd:"" help:"Check configurations, offline, and print all findings."`
+	Schema     schemaCmd     `cmd:"" help:"Print the JSON Schema of a configuration, for editors."`
+	Connector  connectorCmd  `cmd:"" help:"Look at connectors."`
+	Snapshot   snapshotCmd   `cmd:"" help:"Have a running pipeline copy tables: start, status, pause, resume, cancel."`
+	DLQ        dlqCmd        `cmd:"" name:"dlq" help:"Look at rows that steps refused, replay them, and remove them."`
+	Checkpoint checkpointCmd `cmd:"" help:"Look after the local state: list, verify, export, restore, quarantine, forget."`
+	Position   positionCmd   `cmd:"" help:"Show where pipelines stand in the log, and move them."`
+	Explain    explainCmd    `cmd:"" help:"Explain a fault's code, and the way out."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 
 func main() { os.Exit(execute(os.Args[1:])) }

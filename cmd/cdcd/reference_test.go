@@ -31,13 +31,15 @@ version: 1
 pipelines:
   shop:                # a-z, 0-9, - and _
     source: {<kind>: {...}}
+    schedule: "@daily" # optional, for snapshot: only; always without it
     steps:             # optional, in order
       - {wasm: mask, ...}
     sink: {<kind>: {...}}
 tests: []              # optional: rows given to a pipeline, messages expected
 server: {...}          # optional: no server without it
 state: {dir: ./cdcd-data}
-nats: embedded         # or {embedded: {...}}, or {url: ..., creds: ...} of a server of 2.14 or newer
+memory: {in_flight: 128MiB, in_flight_min: 2MiB}
+nats: embedded         # or {embedded: {...}}, or {url: ..., ...} of a server of 2.14 or newer
 ` + "```" + `
 `
 
@@ -49,6 +51,8 @@ func TestReference(t *testing.T) {
 		fmt.Fprintf(&b, "\n## Source `%s`\n", k.Name)
 		table(t, &b, reflect.ValueOf(k.NewConfig()).Elem())
 	}
+	b.WriteString("\n## schedule\n\nOf a pipeline with `snapshot: only`; as a text it is `at` alone: `schedule: \"@every 15m\"`.\n")
+	table(t, &b, reflect.ValueOf(config.Schedule{Overlap: config.OverlapSkip}))
 	b.WriteString("\n## A step\n")
 	b.WriteString(stepTable)
 	b.WriteString("\n### limits\n")
@@ -57,12 +61,22 @@ func TestReference(t *testing.T) {
 		fmt.Fprintf(&b, "\n## Sink `%s`\n", k.Name)
 		table(t, &b, reflect.ValueOf(k.NewConfig()).Elem())
 	}
+	for _, k := range formats() {
+		fmt.Fprintf(&b, "\n## Format `%s`\n", k.Name)
+		table(t, &b, reflect.ValueOf(k.NewConfig()).Elem())
+	}
 	b.WriteString("\n## server\n")
 	table(t, &b, reflect.ValueOf(config.Server{Listen: config.DefaultListen}))
 	b.WriteString("\n## state\n")
 	table(t, &b, reflect.ValueOf(config.State{Dir: config.DefaultStateDir}))
+	b.WriteString("\n## memory\n")
+	table(t, &b, reflect.ValueOf(config.Memory{InFlight: config.DefaultInFlight, InFlightMin: config.DefaultInFlightMin}))
 	b.WriteString("\n## nats.embedded\n")
 	table(t, &b, reflect.ValueOf(config.Embedded{Listen: config.DefaultNATSListen, Durability: config.DurabilityInterval}))
+	b.WriteString("\n### A user of nats.embedded.users\n")
+	table(t, &b, reflect.ValueOf(config.NATSUser{}))
+	b.WriteString("\n## nats, an external server\n")
+	table(t, &b, reflect.ValueOf(config.External{}))
 	const page = "../../docs/reference/config.md"
 	if *update {
 		if err := os.WriteFile(page, []byte(b.String()), 0o644); err != nil {
@@ -89,6 +103,7 @@ const stepTable = `
 | ` + "`secrets`" + ` | none | what the module may ask for by name, with allow: [secret]: ` + "`{name: \"${env:NAME}\"}`" + ` |
 | ` + "`limits`" + ` | the host's | what one instance may use |
 | ` + "`on_error`" + ` | halt | what becomes of a row that the step can't process: halt, dead_letter or skip |
+| ` + "`halt_after`" + ` | | with on_error: dead_letter, how many dead letters of the step are kept: one more halts the pipeline, until some are purged. Without it the pipeline's limit of 100,000 counts alone |
 `
 
 func table(t *testing.T, b *strings.Builder, v reflect.Value) {
@@ -108,7 +123,7 @@ func rows(t *testing.T, b *strings.Builder, v reflect.Value, prefix string) {
 		if key == "" || key == "-" {
 			continue
 		}
-		if f.Type.Kind() == reflect.Struct && f.Type != reflect.TypeFor[unit.Secret]() {
+		if f.Type.Kind() == reflect.Struct && f.Type != reflect.TypeFor[unit.Secret]() && f.Type != reflect.TypeFor[unit.Choice]() {
 			rows(t, b, v.Field(i), prefix+key+".")
 			continue
 		}

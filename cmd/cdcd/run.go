@@ -118,7 +118,7 @@ func (v *runView) watch(sig *signals, d *runtime.Daemon) error {
 		all := d.Status()
 		v.firsts(all)
 		if v.live.tty {
-			v.live.draw(v.line(all))
+			v.live.draw(v.line(all) + copyLines(all) + scheduleLines(all))
 		} else if time.Since(printed) >= statusEvery {
 			printed = time.Now()
 			v.out.object(struct {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cdcd-io/cdcd/internal/fault"
 	"github.com/cdcd-io/cdcd/runtime/config"
@@ -18,6 +19,34 @@ type validatedFile struct {
 	OK        bool          `json:"ok"`
 	Pipelines int           `json:"pipelines"`
 	Findings  []findingJSON `json:"findings"`
+	Schedules []dueJSON     `json:"schedules,omitempty"`
+}
+
+// dueJSON is when a pipeline with a schedule is due next. One that is to run every
+// so often begins when it is started for the first time, and has no Next here.
+type dueJSON struct {
+	Pipeline string     `json:"pipeline"`
+	At       string     `json:"at"`
+	Timezone string     `json:"timezone,omitempty"`
+	Next     *time.Time `json:"next,omitempty"`
+}
+
+// schedules lists when pipelines are due, and prints it.
+func schedules(out *console, c *config.Config, now time.Time) (all []dueJSON) {
+	for _, p := range c.Pipelines {
+		if p.Schedule == nil {
+			continue
+		}
+		d := dueJSON{Pipeline: p.Name, At: p.Schedule.Times.String(), Timezone: p.Schedule.Timezone}
+		when := "from its first start on"
+		if p.Schedule.Times.Every() == 0 {
+			next := p.Schedule.Times.Next(now, now)
+			d.Next, when = &next, next.Format("next on Mon 2006-01-02 at 15:04 MST")
+		}
+		out.line("    %s: %s, %s", p.Name, d.At, when)
+		all = append(all, d)
+	}
+	return all
 }
 
 type findingJSON struct {
@@ -37,6 +66,7 @@ func (v *validateCmd) Run(out *console) error {
 		case err == nil:
 			r.OK, r.Pipelines = true, len(c.Pipelines)
 			out.line("%s: ok, %s", file, plural(len(c.Pipelines), "pipeline"))
+			r.Schedules = schedules(out, c, time.Now())
 		case errors.As(err, &findings):
 			for _, f := range findings {
 				r.Findings = append(r.Findings, findingJSON{f.Line, f.Column, describe(f.Fault)})

@@ -135,7 +135,11 @@ func bindCompare(n *node, s *sdk.Schema) (test, error) {
 	if err := y.suit(&x, n); err != nil {
 		return nil, err
 	}
-	return compareTest{x, y, n.op}, nil
+	op := comparisonOf(n.op)
+	if x.column >= 0 && x.def.Type == sdk.TypeInt && y.column == noColumn && y.constant.form == signed {
+		return &intTest{x.column, op, y.constant.i}, nil
+	}
+	return &compareTest{x, y, op}, nil
 }
 
 func bindIn(n *node, s *sdk.Schema) (test, error) {

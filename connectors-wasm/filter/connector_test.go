@@ -1,7 +1,9 @@
 package main
 
 import (
+	"math"
 	"math/big"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -44,6 +46,34 @@ func sample() sdk.Row {
 	b.SetBytes(m, 11, []byte("column"))
 	b.EndRow()
 	return b.Seal([]*sdk.Schema{nil, table}).Row(0)
+}
+
+// A column of whole numbers is compared with a constant as any two values are.
+func TestWholeNumbers(t *testing.T) {
+	e := env{image: sample().After()}
+	want := map[string][3]truthValue{ // for a constant below, at and above -5
+		"=": {no, yes, no}, "!=": {yes, no, yes}, "<": {no, no, yes}, "<=": {no, yes, yes}, ">": {yes, no, no}, ">=": {yes, yes, no},
+	}
+	for op, outcomes := range want {
+		for k, to := range [3]int64{math.MinInt64, -5, math.MaxInt64} {
+			for column, want := range map[string]truthValue{"i": outcomes[k], "n": unknown, "gone": unknown} {
+				n := &node{op: op, args: []*node{{op: "column", name: column}, {op: "literal", lit: literal{kind: number, text: strconv.FormatInt(to, 10)}}}}
+				bound, err := bind(n, table)
+				if err != nil {
+					t.Fatal(err)
+				}
+				quick, ok := bound.(*intTest)
+				if !ok {
+					t.Fatalf("%s %s %d is a %T", column, op, to, bound)
+				}
+				c := table.Column(column)
+				slow := &compareTest{operand{column: c, def: &table.Columns[c]}, operand{column: noColumn, constant: value{form: signed, i: to}}, comparisonOf(op)}
+				if a, b := quick.eval(&e), slow.eval(&e); a != want || b != want {
+					t.Errorf("%s %s %d: %d and %d, want %d", column, op, to, a, b, want)
+				}
+			}
+		}
+	}
 }
 
 func TestExpressions(t *testing.T) {

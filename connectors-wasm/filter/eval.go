@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"unicode/utf8"
 
@@ -44,7 +45,14 @@ type (
 	}
 	compareTest struct {
 		x, y operand
-		op   string
+		op   comparison
+	}
+	// intTest is compareTest for a column of whole numbers and a constant, the most
+	// frequent condition.
+	intTest struct {
+		column int
+		op     comparison
+		to     int64
 	}
 	inTest struct {
 		x    operand
@@ -102,26 +110,50 @@ func (t nullTest) eval(e *env) truthValue {
 	return invert(truth(isNull), t.not)
 }
 
-func (t compareTest) eval(e *env) truthValue {
+func (t *compareTest) eval(e *env) truthValue {
 	x, y := t.x.value(e), t.y.value(e)
 	if x.form == null || y.form == null {
 		return unknown
 	}
-	c := compare(x, y)
-	switch t.op {
-	case "=":
-		return truth(c == 0)
-	case "!=":
-		return truth(c != 0)
-	case "<":
-		return truth(c < 0)
-	case "<=":
-		return truth(c <= 0)
-	case ">":
-		return truth(c > 0)
-	}
-	return truth(c >= 0)
+	return t.op.holds(compare(x, y))
 }
+
+func (t *intTest) eval(e *env) truthValue {
+	if !e.image.Valid() || !e.image.Has(t.column) {
+		return unknown
+	}
+	return t.op.holds(cmp.Compare(e.image.Int(t.column), t.to))
+}
+
+// comparison is a set of the outcomes less, equal and greater: those for which an
+// operator holds.
+type comparison uint8
+
+const (
+	less comparison = 1 << iota
+	equal
+	greater
+)
+
+// comparisonOf returns the set of an operator, as parse names it.
+func comparisonOf(op string) comparison {
+	switch op {
+	case "=":
+		return equal
+	case "!=":
+		return less | greater
+	case "<":
+		return less
+	case "<=":
+		return less | equal
+	case ">":
+		return greater
+	}
+	return greater | equal
+}
+
+// holds says whether the outcome, -1, 0 or 1, is in the set.
+func (c comparison) holds(outcome int) truthValue { return truth(c>>(outcome+1)&1 != 0) }
 
 func (t inTest) eval(e *env) truthValue {
 	x := t.x.value(e)

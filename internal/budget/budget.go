@@ -6,35 +6,53 @@ import (
 )
 
 // Budget is a number of bytes shared by everything that holds data. Each share
-// (one per pipeline) has a guaranteed minimum, so that a stopped pipeline can't
-// starve the others; the rest is first come, first served.
+// (one per pipeline) has a guaranteed minimum. Of the rest a share takes at most
+// as much as it leaves free, so that one that stands still holds half of the rest
+// and not all, and k of them leave one part in k+1.
 type Budget struct {
 	mu     sync.Mutex
-	free   int64 // bytes beyond the guaranteed minimums
-	total  int64
+	free   int64         // bytes beyond the guaranteed minimums; negative when overdrawn
 	waiter chan struct{} // closed and replaced whenever bytes come free
 }
 
 // New returns a Budget of the given bytes.
 func New(bytes int64) *Budget {
-	return &Budget{free: bytes, total: bytes, waiter: make(chan struct{})}
+	return &Budget{free: bytes, waiter: make(chan struct{})}
 }
 
 // Share is one pipeline's part of a Budget.
 type Share struct {
-	b    *Budget
-	min  int64 // guaranteed bytes, taken out of the shared rest
-	used int64
+	b     *Budget
+	min   int64 // guaranteed bytes
+	taken int64 // of them, out of the shared rest
+	used  int64
 }
 
 // Share sets aside a guaranteed minimum and returns the share. The minimum may
 // exceed what is left: it is then an addition to the budget rather than a
-// reason to refuse a pipeline.
+// reason to refuse a pipeline. Close ends it.
 func (b *Budget) Share(bytesMin int64) *Share {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.free -= min(bytesMin, max(b.free, 0))
-	return &Share{b: b, min: bytesMin}
+	taken := min(bytesMin, max(b.free, 0))
+	b.free -= taken
+	return &Share{b: b, min: bytesMin, taken: taken}
+}
+
+// Close gives the guaranteed minimum back. The share's reservations must have
+// been released. Further calls do nothing.
+func (s *Share) Close() {
+	s.b.mu.Lock()
+	defer s.b.mu.Unlock()
+	s.b.free += s.taken
+	s.min, s.taken = 0, 0
+	s.b.wake()
+}
+
+// wake has everybody who waits look again. The caller holds mu.
+func (b *Budget) wake() {
+	close(b.waiter)
+	b.waiter = make(chan struct{})
 }
 
 // Reservation is bytes held. Release gives them back once; further calls do
@@ -50,7 +68,7 @@ func (r *Reservation) Bytes() int64 { return r.n }
 // Acquire waits until n bytes can be reserved. A share that holds nothing gets
 // one reservation at once, whatever its size and whatever others hold: a big
 // row is slow, never stuck, and a stopped pipeline stops no other. So the bytes
-// in use exceed the budget by at most one reservation for each share.
+// acquired exceed the budget by at most one reservation for each share.
 func (s *Share) Acquire(ctx context.Context, n int64) (*Reservation, error) {
 	for {
 		s.b.mu.Lock()
@@ -69,30 +87,44 @@ func (s *Share) Acquire(ctx context.Context, n int64) (*Reservation, error) {
 }
 
 func (s *Share) take(n int64) bool {
-	beyond := max(0, s.used+n-s.min) - max(0, s.used-s.min)
-	if beyond > s.b.free && s.used > 0 {
+	had, has := s.beyond(s.used), s.beyond(s.used+n)
+	if left := s.b.free - (has - had); has > had && has > left && s.used > 0 {
 		return false
 	}
-	s.used += n
-	s.b.free -= beyond
+	s.set(s.used + n)
 	return true
 }
 
-// Release gives the bytes back.
-func (r *Reservation) Release() {
-	if r == nil || r.n == 0 {
+// beyond returns what of the bytes is not guaranteed.
+func (s *Share) beyond(used int64) int64 { return max(0, used-s.min) }
+
+// set changes what is used. The caller holds mu.
+func (s *Share) set(used int64) {
+	s.b.free -= s.beyond(used) - s.beyond(s.used)
+	s.used = used
+}
+
+// Resize makes the reservation one of n bytes, at once: what was read became
+// something of another size. Growing may overdraw the budget, by no more than
+// what is under way at the time; whoever acquires next waits for that too.
+// Without a reservation, or after Release, it does nothing.
+func (r *Reservation) Resize(n int64) {
+	if r == nil || r.n == 0 || r.n == n {
 		return
 	}
 	b := r.s.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	beyond := max(0, r.s.used-r.s.min) - max(0, r.s.used-r.n-r.s.min)
-	r.s.used -= r.n
-	b.free += beyond
-	r.n = 0
-	close(b.waiter)
-	b.waiter = make(chan struct{})
+	less := n < r.n
+	r.s.set(r.s.used + n - r.n)
+	r.n = n
+	if less {
+		b.wake()
+	}
 }
+
+// Release gives the bytes back.
+func (r *Reservation) Release() { r.Resize(0) }
 
 // Used returns the bytes that the share holds.
 func (s *Share) Used() int64 {

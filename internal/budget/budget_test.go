@@ -41,8 +41,9 @@ func TestShareHasItsMinimum(t *testing.T) {
 		mine := acquire(t, two, 20) // the other's minimum is untouched
 		refused(t, two, 1)
 		hog.Release()
-		hog.Release() // once is once
-		acquire(t, two, 60).Release()
+		hog.Release()                 // once is once
+		acquire(t, two, 30).Release() // half of what is shared
+		refused(t, two, 31)
 		mine.Release()
 		if one.Used() != 0 || two.Used() != 0 {
 			t.Errorf("%d and %d bytes left over", one.Used(), two.Used())
@@ -60,6 +61,79 @@ func TestReservationWiderThanTheBudgetGoesAlone(t *testing.T) {
 		refused(t, s, 1000)
 		small.Release()
 		acquire(t, s, 100).Release()
+	})
+}
+
+// A share that stands still and takes all it gets leaves as much free as it
+// took, and the next one likewise.
+func TestHogsLeaveRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := budget.New(1000)
+		hogs := []*budget.Share{b.Share(100), b.Share(100)}
+		other := b.Share(200)
+		for i, want := range []int64{100 + 300, 100 + 150} {
+			for range want {
+				acquire(t, hogs[i], 1)
+			}
+			refused(t, hogs[i], 1)
+		}
+		// Of 600 beyond the minimums, 150 are left.
+		first := acquire(t, other, 200)
+		more := acquire(t, other, 75)
+		refused(t, other, 1)
+		more.Release()
+		first.Release()
+		acquire(t, other, 1000).Release() // alone, whatever the others hold
+	})
+}
+
+// What was read may become larger than it was: nobody waits for that, and the
+// next who acquires waits for both.
+func TestResize(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := budget.New(100)
+		s, other := b.Share(0), b.Share(0)
+		r := acquire(t, s, 10)
+		r.Resize(300)
+		if s.Used() != 300 || r.Bytes() != 300 {
+			t.Fatalf("%d used, %d held", s.Used(), r.Bytes())
+		}
+		refused(t, s, 1)
+		small := acquire(t, other, 1)
+		refused(t, other, 1)
+		go r.Resize(20)
+		more := acquire(t, other, 9) // waits for it
+		more.Release()
+		small.Release()
+		r.Release()
+		r.Resize(50) // is over
+		if s.Used() != 0 || other.Used() != 0 {
+			t.Fatalf("%d and %d left", s.Used(), other.Used())
+		}
+		var none *budget.Reservation
+		none.Resize(5)
+		none.Release()
+	})
+}
+
+// A pipeline that ended gives its minimum back, as much as it took.
+func TestCloseOfAShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := budget.New(100)
+		one, two, three := b.Share(60), b.Share(60), b.Share(60) // the third gets all of its own on top
+		hold := acquire(t, one, 60)
+		refused(t, one, 1)
+		three.Close()
+		refused(t, one, 1)
+		two.Close()
+		two.Close()
+		acquire(t, one, 20).Release() // half of the 40 that two had
+		refused(t, one, 21)
+		hold.Release()
+		one.Close()
+		if r := acquire(t, b.Share(0), 100); r.Bytes() != 100 {
+			t.Fatal(r.Bytes())
+		}
 	})
 }
 

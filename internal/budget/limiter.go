@@ -72,3 +72,12 @@ func (l *Limiter) BytesBurst() int {
 	}
 	return l.bytes.Burst()
 }
+
+// RowsBurst returns the most rows that can be read at once without exceeding the
+// limit; 0 for no limit.
+func (l *Limiter) RowsBurst() int {
+	if l == nil || l.rows == nil {
+		return 0
+	}
+	return l.rows.Burst()
+}

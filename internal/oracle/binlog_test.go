@@ -68,7 +68,7 @@ func (r *reference) read(db *testserver.DB) {
 	}
 	db.Exec(r.t, "CREATE DATABASE the_end")
 	for {
-		ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
 		e, err := events.GetEvent(ctx)
 		cancel()
 		if err != nil {

@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Message is one message of the stream, in the stream's order.
 type Message struct {
-	Sequence uint64 // the stream's own number
+	Sequence uint64    // the stream's own number
+	Time     time.Time // when the broker stored it
 	Subject  string
 	Header   map[string][]string
 	Body     []byte
@@ -32,6 +34,7 @@ const (
 	headerTxRows      = "Cdc-Tx-Rows"
 	headerTxLast      = "Cdc-Tx-Last"
 	headerSubjectLast = "Cdc-Subject-Last"
+	headerMsgID       = "Nats-Msg-Id"
 )
 
 // Counts are the ways in which a stream can be wrong.
@@ -47,6 +50,9 @@ type Report struct {
 	Messages     int `json:"messages"` // control messages included
 	Rows         int `json:"rows"`
 	Transactions int `json:"transactions"`
+	Reads        int `json:"reads,omitempty"`     // rows of a snapshot, part of Rows
+	Snapshots    int `json:"snapshots,omitempty"` // that have ended
+	Cancelled    int `json:"cancelled,omitempty"` // snapshots that have begun, and were given up
 	Counts
 	Findings []string `json:"findings,omitempty"` // the first few, for people
 }
@@ -72,9 +78,19 @@ const (
 // Spec is what a Checker must know of the pipeline.
 type Spec struct {
 	Pipeline string
+	// Snapshot says that the stream has a copy of the tables: rows that were there
+	// before it are read, each once, and the first that is told of a key may be
+	// any version.
+	Snapshot bool
+	// Requests says that people ask for copies of tables: what these read the stream
+	// has told of before, from its beginning.
+	Requests bool
 	// Masked gives, for "table.column", what a step makes of a value in
 	// canonical text. NULL is given as null.
 	Masked map[string]func(canon string) string
+	// Shared says that the stream is shared with others: no message names
+	// another one's sequence, and control messages may come twice.
+	Shared bool
 }
 
 // Checker reads a stream from its first message and judges each one.
@@ -88,11 +104,12 @@ type Checker struct {
 	base                 uint64 // stream sequence of the last message with a full base
 	tx                   txState
 	keys                 map[string]map[uint64]*keyState
+	copies               map[string]*copyState // of tables, by their id
 }
 
 // NewChecker returns a Checker that has seen nothing.
 func NewChecker(spec Spec) *Checker {
-	c := &Checker{spec: spec, tables: map[string]*table{}, keys: map[string]map[uint64]*keyState{}}
+	c := &Checker{spec: spec, tables: map[string]*table{}, keys: map[string]map[uint64]*keyState{}, copies: map[string]*copyState{}}
 	for _, t := range tables() {
 		c.tables[t.name] = t
 		c.keys[t.name] = map[uint64]*keyState{}
@@ -185,6 +202,7 @@ func (c *Checker) checkSequence(m *Message) {
 	switch {
 	case m.header(headerBase) != "":
 		c.base = m.Sequence
+	case c.spec.Shared:
 	case m.header(headerBaseSeq) == "":
 		c.changed(bySequence, m, "neither %s nor %s: nobody can resume from this message", headerBase, headerBaseSeq)
 	default:
@@ -206,7 +224,7 @@ func (c *Checker) checkCount(m *Message) {
 		c.step(bySequence, m, headerSeq, last, seq)
 	case seq > last:
 		c.lost(bySequence, seq-last, m, "%s goes from %d to %d", headerSeq, last, seq)
-	case seq < last:
+	case seq < last && !c.spec.Shared:
 		c.reordered(bySequence, m, "%s goes back from %d to %d", headerSeq, last, seq)
 	}
 	c.seq = max(last, seq)
@@ -228,6 +246,8 @@ func (c *Checker) checkControl(m *Message, kind string) {
 	case "marker", "heartbeat", "schema", "history":
 	case "tx_end":
 		c.endTx(m)
+	case "snapshot_begin", "snapshot_end", "snapshot_cancelled", "snapshot_failed":
+		c.checkCopy(m, kind)
 	default:
 		c.changed(bySequence, m, "control message of kind %q", kind)
 	}

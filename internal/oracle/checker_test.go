@@ -122,7 +122,7 @@ func (p *publisher) publish(changes []change, txEnd bool) {
 		p.add("cdc.p."+DB+"."+ch.t.name, header, string(body))
 	}
 	if txEnd {
-		p.add("cdc.p._cdcd", map[string]string{headerKind: "tx_end", headerTxLast: "1", headerSubjectLast: "1", headerTxRows: strconv.Itoa(len(changes))}, `{"op":"m"}`)
+		p.add("cdc.p._cdcd", map[string]string{headerKind: "tx_end", headerPos: fmt.Sprintf("binlog.000001:%d#%d.0/0#%d", 100*p.tx, len(changes), len(changes)), headerTxLast: "1", headerSubjectLast: "1", headerTxRows: strconv.Itoa(len(changes))}, `{"op":"m"}`)
 	}
 }
 

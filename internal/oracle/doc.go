@@ -8,8 +8,11 @@
 // have come before, without keeping more than the latest row of each key. At
 // the end it compares what it has folded together with the tables themselves.
 //
-// Neighbours: internal/testserver (the databases and brokers); used by the
-// kill tests here and by tests of cmd and runtime. It knows the product only
+// The tests here do harm to the real binary, real databases and real brokers
+// while a Workload runs: TestTorture, which `make torture` runs for longer.
+//
+// Neighbours: internal/testserver (the databases and brokers, and the harm that
+// is done to them); used by tests of cmd and runtime. It knows the product only
 // through its messages, and imports none of its code but internal/testserver,
 // so that it can't share an error with it.
 package oracle

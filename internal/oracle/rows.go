@@ -11,6 +11,8 @@ type keyState struct {
 	v     uint64 // of the last change, deletes included
 	alive bool
 	row   []string // canonical values while alive
+	read  string   // by that snapshot, the last one
+	told  uint64   // stream sequence of the last message that has it
 }
 
 // envelope is the part of a body that the oracle reads.
@@ -27,7 +29,12 @@ type envelope struct {
 // checkData judges a row's message.
 func (c *Checker) checkData(m *Message) {
 	c.report.Rows++
-	c.checkPlace(m)
+	read := (c.spec.Snapshot || c.spec.Requests) && strings.HasPrefix(m.header(headerPos), readPrefix)
+	if read {
+		c.checkRead(m)
+	} else {
+		c.checkPlace(m)
+	}
 	tokens := strings.Split(m.Subject, ".")
 	var t *table
 	if len(tokens) == 4 && tokens[0] == "cdc" && tokens[1] == c.spec.Pipeline && tokens[2] == DB {
@@ -48,6 +55,10 @@ func (c *Checker) checkData(m *Message) {
 	before, ok1 := c.image(m, t, e.Before)
 	after, ok2 := c.image(m, t, e.After)
 	if !ok1 || !ok2 {
+		return
+	}
+	if read {
+		c.foldRead(m, t, e.Op, before, after)
 		return
 	}
 	c.apply(m, t, e.Op, before, after)
@@ -131,6 +142,7 @@ func (c *Checker) key(t *table, row []string) (s *keyState, n, v uint64) {
 // was judges a before image of a row that stays: it must be the last after image.
 func (c *Checker) was(m *Message, t *table, before []string) {
 	s, n, v := c.key(t, before)
+	s.told = m.Sequence
 	if s.v == v && (!s.alive || !slices.Equal(s.row, before)) {
 		c.changed(byKey, m, "key %d: before is %q, the last after was %q", n, before, s.row)
 	}
@@ -139,6 +151,7 @@ func (c *Checker) was(m *Message, t *table, before []string) {
 // put judges and folds an after image.
 func (c *Checker) put(m *Message, t *table, after []string) {
 	s, n, v := c.key(t, after)
+	s.told = m.Sequence
 	if !c.version(m, t, n, s, v) {
 		return
 	}
@@ -159,7 +172,7 @@ func (c *Checker) remove(m *Message, t *table, before []string) {
 
 // version judges a key's next version; false for one that was there already.
 func (c *Checker) version(m *Message, t *table, n uint64, s *keyState, v uint64) bool {
-	if v != s.v+1 {
+	if v != s.v+1 && !(c.spec.Snapshot && s.v == 0) {
 		c.step(byKey, m, "the version of "+t.name+" key "+formatKey(n), s.v, v)
 	}
 	return v > s.v

@@ -11,6 +11,11 @@ import (
 // Read hands f every message that the stream holds when Read begins, from the
 // first on, control messages included, and returns how many there were.
 func Read(ctx context.Context, conn *nats.Conn, stream string, f func(Message)) (messages int, err error) {
+	return ReadFrom(ctx, conn, stream, 1, f)
+}
+
+// ReadFrom is Read from the message with the sequence first on.
+func ReadFrom(ctx context.Context, conn *nats.Conn, stream string, first uint64, f func(Message)) (messages int, err error) {
 	js, err := jetstream.New(conn)
 	if err != nil {
 		return 0, err
@@ -20,10 +25,10 @@ func Read(ctx context.Context, conn *nats.Conn, stream string, f func(Message)) 
 		return 0, fmt.Errorf("stream %s: %w", stream, err)
 	}
 	state := s.CachedInfo().State
-	if state.Msgs == 0 {
+	if state.Msgs == 0 || first > state.LastSeq {
 		return 0, nil
 	}
-	consumer, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy})
+	consumer, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(1, first)})
 	if err != nil {
 		return 0, fmt.Errorf("read stream %s: %w", stream, err)
 	}
@@ -41,7 +46,7 @@ func Read(ctx context.Context, conn *nats.Conn, stream string, f func(Message)) 
 		if err != nil {
 			return messages, fmt.Errorf("read stream %s: %w", stream, err)
 		}
-		f(Message{Sequence: meta.Sequence.Stream, Subject: m.Subject(), Header: m.Headers(), Body: m.Data()})
+		f(Message{Sequence: meta.Sequence.Stream, Time: meta.Timestamp, Subject: m.Subject(), Header: m.Headers(), Body: m.Data()})
 		messages++
 		if meta.Sequence.Stream >= state.LastSeq {
 			return messages, nil

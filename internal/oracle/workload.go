@@ -83,8 +83,19 @@ func (w *Workload) Create() error {
 // Run changes the database until ctx ends, which is not an error. What the
 // server refuses for another reason than a deadlock or its own death is one.
 func (w *Workload) Run(ctx context.Context) error {
-	if err := w.fillShared(); err != nil {
-		return err
+	for began := time.Now(); ; {
+		err := w.fillShared()
+		if err == nil {
+			break
+		}
+		if code := testserver.ErrorCode(err); code != 0 && code != codeShutdown || time.Since(began) > downMax {
+			return err
+		}
+		select { // the server died: it comes again
+		case <-ctx.Done():
+			return nil
+		case <-time.After(50 * time.Millisecond):
+		}
 	}
 	errs := make([]error, w.opt.Writers)
 	var group sync.WaitGroup
@@ -95,7 +106,11 @@ func (w *Workload) Run(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// fillShared inserts the rows that all writers change, at version 1.
+// downMax is how long the server may be away when the work begins.
+const downMax = time.Minute
+
+// fillShared inserts the rows that all writers change, at version 1, where they
+// are not there.
 func (w *Workload) fillShared() error {
 	session, err := w.db.Session()
 	if err != nil {

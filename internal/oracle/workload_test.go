@@ -72,10 +72,10 @@ func run(t *testing.T, w *Workload, f func()) {
 
 func waitFor(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(5 * time.Minute) // a disk may take long to sync, for each of 800 transactions
 	for !done() {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited a minute for %s", what)
+			t.Fatalf("waited five minutes for %s", what)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

@@ -8,7 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
+	"time"
 )
 
 // cached returns the path name in the cache, made by build the first time.
@@ -21,7 +23,8 @@ func cached(name string, build func(partial string) error) (string, error) {
 	}
 	path := filepath.Join(dir, name)
 	if exists(path) {
-		return path, nil
+		now := time.Now()
+		return path, os.Chtimes(path, now, now) // it is in use
 	}
 	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
@@ -44,7 +47,29 @@ func cached(name string, build func(partial string) error) (string, error) {
 	if err := os.Rename(partial, path); err != nil {
 		return "", fmt.Errorf("finish cache: %w", err)
 	}
-	return path, nil
+	return path, prune(dir, time.Now().Add(-cacheAgeMax))
+}
+
+// cacheAgeMax is how long what nobody uses stays in the cache: each checkout's
+// servers have a template of 200 MB.
+const cacheAgeMax = 3 * 24 * time.Hour
+
+// prune removes from the cache what was last used before a time.
+func prune(dir string, before time.Time) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("look for what is old in the cache: %w", err)
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || strings.HasSuffix(e.Name(), ".lock") || !info.ModTime().Before(before) {
+			continue // gone already, of no size, or in use
+		}
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return fmt.Errorf("remove what is old from the cache: %w", err)
+		}
+	}
+	return nil
 }
 
 func cacheDir() (string, error) {

@@ -57,7 +57,7 @@ func MySQL(t testing.TB, opts ...Option) *DB {
 	notShort(t)
 	inst, err := findMySQL()
 	if err != nil {
-		missing(t, "MySQL", err)
+		Missing(t, "MySQL", err)
 	}
 	return startDB(t, inst, opts)
 }
@@ -68,7 +68,7 @@ func MariaDB(t testing.TB, opts ...Option) *DB {
 	notShort(t)
 	inst, err := findMariaDB()
 	if err != nil {
-		missing(t, "MariaDB", err)
+		Missing(t, "MariaDB", err)
 	}
 	return startDB(t, inst, opts)
 }

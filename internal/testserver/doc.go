@@ -11,6 +11,9 @@
 //	db.Kill()
 //	db.Restart(t)
 //
+// A Proxy does to a connection what networks do, SmallDisk is a disk that can be
+// filled, and StartWithClock gives a process a wall clock that can be set.
+//
 // A database starts from a copy of a data directory that is initialised once
 // for each server version and kept in the user's cache directory. `make
 // servers` installs what is missing; without a server the test is skipped with

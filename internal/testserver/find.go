@@ -24,9 +24,9 @@ type install struct {
 // errMissing says that a server is not on this machine, and how to get it.
 var errMissing = errors.New("not on this machine; run `make servers`")
 
-// missing ends the test for want of a server: loudly skipped on a developer's
+// Missing ends the test for want of a server: loudly skipped on a developer's
 // machine, failed where every server is required.
-func missing(t testing.TB, what string, err error) {
+func Missing(t testing.TB, what string, err error) {
 	t.Helper()
 	if os.Getenv("CI") == "true" || os.Getenv("CDCD_TEST_REQUIRE_SERVERS") == "1" {
 		t.Fatalf("%s is required here: %v", what, err)

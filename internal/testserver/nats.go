@@ -1,6 +1,8 @@
 package testserver
 
 import (
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -8,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,9 +22,11 @@ const natsModule = "github.com/nats-io/nats-server/v2"
 // NATSServer is a private nats-server with JetStream on files.
 type NATSServer struct {
 	*Process
+	name    string
 	port    int
 	monitor int
 	dir     string
+	store   string
 	health  string // query of the health check that counts as started
 }
 
@@ -31,6 +36,8 @@ type NATSOption func(*natsOptions)
 type natsOptions struct {
 	config    []string
 	jetstream []string
+	store     string
+	plain     bool
 }
 
 // NATSConfig adds lines to the top level of the server's configuration file.
@@ -41,6 +48,16 @@ func NATSConfig(lines ...string) NATSOption {
 // JetStreamConfig adds lines to the jetstream block, such as "sync_interval: always".
 func JetStreamConfig(lines ...string) NATSOption {
 	return func(o *natsOptions) { o.jetstream = append(o.jetstream, lines...) }
+}
+
+// NATSStore puts JetStream's files elsewhere than in the test's own directory.
+func NATSStore(dir string) NATSOption {
+	return func(o *natsOptions) { o.store = dir }
+}
+
+// NATSPlain leaves JetStream away, for a test that answers in its place.
+func NATSPlain() NATSOption {
+	return func(o *natsOptions) { o.plain = true }
 }
 
 // NATS starts a NATS server that ends with the test.
@@ -93,8 +110,9 @@ func newNATS(t testing.TB, name string, opts []NATSOption) *NATSServer {
 	if err != nil {
 		t.Fatalf("build nats-server: %v", err)
 	}
-	s := &NATSServer{port: reservePort(t), monitor: reservePort(t), dir: t.TempDir()}
-	path := filepath.Join(s.dir, "nats.conf")
+	s := &NATSServer{name: name, port: reservePort(t), monitor: reservePort(t), dir: t.TempDir()}
+	s.store = cmp.Or(o.store, filepath.Join(s.dir, "store"))
+	path := s.configPath()
 	if err := os.WriteFile(path, []byte(s.config(name, o)), 0o644); err != nil {
 		t.Fatalf("write NATS configuration: %v", err)
 	}
@@ -108,17 +126,61 @@ func newNATS(t testing.TB, name string, opts []NATSOption) *NATSServer {
 	return s
 }
 
+// Reload gives a running server another configuration, made of the options alone,
+// and waits until it is in effect.
+func (s *NATSServer) Reload(t testing.TB, opts ...NATSOption) {
+	t.Helper()
+	var o natsOptions
+	for _, opt := range opts {
+		opt(&o)
+	}
+	loaded := func() string {
+		t.Helper()
+		var varz struct {
+			Loaded string `json:"config_load_time"`
+		}
+		http := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+		answer, err := http.Get(s.MonitorURL() + "/varz")
+		if err != nil {
+			t.Fatalf("ask NATS for its configuration: %v", err)
+		}
+		defer answer.Body.Close()
+		if err := json.NewDecoder(answer.Body).Decode(&varz); err != nil {
+			t.Fatalf("ask NATS for its configuration: %v", err)
+		}
+		return varz.Loaded
+	}
+	before := loaded()
+	if err := os.WriteFile(s.configPath(), []byte(s.config(s.name, o)), 0o644); err != nil {
+		t.Fatalf("write NATS configuration: %v", err)
+	}
+	if err := syscall.Kill(s.PID(), syscall.SIGHUP); err != nil {
+		t.Fatalf("reload NATS: %v", err)
+	}
+	for deadline := time.Now().Add(time.Minute); loaded() == before; time.Sleep(readyPoll) {
+		if time.Now().After(deadline) {
+			t.Fatalf("NATS does not take the configuration:\n%s", s.LogTail(20))
+		}
+	}
+}
+
+func (s *NATSServer) configPath() string { return filepath.Join(s.dir, "nats.conf") }
+
 func (s *NATSServer) config(name string, o natsOptions) string {
 	lines := []string{
 		"server_name: " + name,
 		fmt.Sprintf("listen: %q", localAddr(s.port)),
 		fmt.Sprintf("http: %q", localAddr(s.monitor)),
-		fmt.Sprintf("jetstream {\n  store_dir: %q", s.StoreDir()),
 	}
-	lines = append(lines, o.jetstream...)
-	lines = append(lines, "}")
+	if !o.plain {
+		lines = append(lines, fmt.Sprintf("jetstream {\n  store_dir: %q", s.StoreDir()))
+		lines = append(append(lines, o.jetstream...), "}")
+	}
 	return strings.Join(append(lines, o.config...), "\n") + "\n"
 }
+
+// Name is the server's name: "solo", and in a cluster "n1", "n2" and so on.
+func (s *NATSServer) Name() string { return s.name }
 
 // URL is the server's client address.
 func (s *NATSServer) URL() string { return "nats://" + localAddr(s.port) }
@@ -130,12 +192,12 @@ func (s *NATSServer) Addr() string { return localAddr(s.port) }
 func (s *NATSServer) MonitorURL() string { return "http://" + localAddr(s.monitor) }
 
 // StoreDir is where JetStream keeps its files.
-func (s *NATSServer) StoreDir() string { return filepath.Join(s.dir, "store") }
+func (s *NATSServer) StoreDir() string { return s.store }
 
 // Conn opens a connection that is closed with the test.
 func (s *NATSServer) Conn(t testing.TB, opts ...nats.Option) *nats.Conn {
 	t.Helper()
-	conn, err := nats.Connect(s.URL(), opts...)
+	conn, err := nats.Connect(s.URL(), append([]nats.Option{nats.Timeout(connectTimeout)}, opts...)...)
 	if err != nil {
 		t.Fatalf("connect to NATS: %v", err)
 	}

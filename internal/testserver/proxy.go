@@ -9,19 +9,25 @@ import (
 )
 
 // Proxy stands between a client and a server and does to the connection what
-// networks do: it cuts, delays and slices. Its address stays the same while the
-// server behind it changes, as a virtual address does after a failover.
+// networks do: it cuts, resets, delays, slices, slows down and falls silent. Its
+// address stays the same while the server behind it changes, as a virtual
+// address does after a failover.
 type Proxy struct {
 	listener net.Listener
 
 	mu      sync.Mutex
+	changed *sync.Cond // of mu: silence, or links
 	target  string
 	links   map[*link]struct{}
 	down    bool          // nobody is let in
 	slice   int           // bytes of one write to the client; 0 for as they come
 	delay   time.Duration // before each write to the client
+	latency time.Duration // before each write to either side
+	rate    int           // bytes a second each way; 0 for no limit
+	silent  [2]bool       // nothing gets through to the server, to the client
 	cutIn   int64         // bytes to the client until all connections are cut; 0 for none
 	dropped int           // connections that were cut
+	away    time.Duration // one way, of connections made from now on
 
 	wg sync.WaitGroup
 }
@@ -37,6 +43,7 @@ func NewProxy(t testing.TB, target string) *Proxy {
 		t.Fatal(err)
 	}
 	p := &Proxy{listener: l, target: target, links: map[*link]struct{}{}}
+	p.changed = sync.NewCond(&p.mu)
 	p.wg.Go(p.accept)
 	t.Cleanup(func() {
 		_ = l.Close()
@@ -56,11 +63,50 @@ func (p *Proxy) Target(addr string) { p.set(func() { p.target = addr }) }
 // and 0 as they come.
 func (p *Proxy) Slice(n int, delay time.Duration) { p.set(func() { p.slice, p.delay = n, delay }) }
 
+// Latency delays what goes either way; 0 for none.
+func (p *Proxy) Latency(d time.Duration) { p.set(func() { p.latency = d }) }
+
+// Distance makes each byte of connections made from now on take that long, one
+// way, in both directions, and takes nothing of the throughput. Such connections
+// know none of the other troubles but being cut.
+func (p *Proxy) Distance(d time.Duration) { p.set(func() { p.away = d }) }
+
+// Limit lets so many bytes a second through each way; 0 for any number.
+func (p *Proxy) Limit(bytesPerSecond int) { p.set(func() { p.rate = bytesPerSecond }) }
+
+// Silence lets nothing through to the client, to the server, or both, and
+// breaks nothing: as when packets are lost and sent again for as long as it
+// lasts. What was said meanwhile arrives when it ends, unless the connection has
+// ended before.
+func (p *Proxy) Silence(toClient, toServer bool) {
+	p.set(func() { p.silent = [2]bool{toServer, toClient} })
+}
+
+// Mend ends whatever is done to connections; those that were cut stay cut.
+func (p *Proxy) Mend() {
+	p.set(func() {
+		p.down, p.slice, p.delay, p.latency, p.rate, p.silent, p.cutIn = false, 0, 0, 0, 0, [2]bool{}, 0
+	})
+}
+
 // CutIn cuts all connections after n more bytes to clients.
 func (p *Proxy) CutIn(n int64) { p.set(func() { p.cutIn = n }) }
 
 // Cut cuts all connections.
 func (p *Proxy) Cut() { p.set(p.cut) }
+
+// Reset cuts all connections without a goodbye: both sides get a reset, and
+// what was on its way is lost.
+func (p *Proxy) Reset() {
+	p.set(func() {
+		for l := range p.links {
+			for _, c := range []net.Conn{l.client, l.server} {
+				_ = c.(*net.TCPConn).SetLinger(0) // fails on a connection that has ended
+			}
+		}
+		p.cut()
+	})
+}
 
 // Down refuses connections and cuts those that are open, until Down(false).
 func (p *Proxy) Down(down bool) {
@@ -83,6 +129,7 @@ func (p *Proxy) set(f func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f()
+	p.changed.Broadcast()
 }
 
 // cut is called with mu held.
@@ -127,8 +174,8 @@ func (p *Proxy) serve(client net.Conn) {
 	})
 	var both sync.WaitGroup
 	if err == nil {
-		both.Go(func() { p.copy(server, client, false); _ = server.Close() })
-		both.Go(func() { p.copy(client, server, true); _ = client.Close() })
+		both.Go(func() { p.copy(l, server, client, toServer); _ = server.Close() })
+		both.Go(func() { p.copy(l, client, server, toClient); _ = client.Close() })
 		both.Wait()
 	}
 	_ = client.Close()
@@ -136,23 +183,65 @@ func (p *Proxy) serve(client net.Conn) {
 	p.set(func() { delete(p.links, l) })
 }
 
-// copy moves bytes until either side ends; down says to the client.
-func (p *Proxy) copy(to, from net.Conn, down bool) {
+// direction is an index of Proxy.silent.
+type direction int
+
+const (
+	toServer direction = iota
+	toClient
+)
+
+// copyLate moves bytes, each as late as the distance says.
+func copyLate(to, from net.Conn, away time.Duration) {
+	type late struct {
+		due   time.Time
+		bytes []byte
+	}
+	way := make(chan late, 4096)
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		for l := range way {
+			time.Sleep(time.Until(l.due))
+			if _, err := to.Write(l.bytes); err != nil {
+				_ = from.Close() // ends the reader
+			}
+		}
+	})
+	for {
+		buf := make([]byte, 64<<10)
+		n, err := from.Read(buf)
+		if err != nil {
+			break
+		}
+		way <- late{time.Now().Add(away), buf[:n]}
+	}
+	close(way)
+	writer.Wait()
+}
+
+// copy moves bytes one way until either side ends.
+func (p *Proxy) copy(l *link, to, from net.Conn, way direction) {
+	p.mu.Lock()
+	away := p.away
+	p.mu.Unlock()
+	if away > 0 {
+		copyLate(to, from, away)
+		return
+	}
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buf)
 		for rest := buf[:n]; len(rest) > 0; {
-			piece := rest
-			if down {
-				var delay time.Duration
-				piece, delay = p.piece(rest)
-				time.Sleep(delay)
+			piece, delay := p.piece(rest, way)
+			time.Sleep(delay)
+			if !p.await(l, way) {
+				return
 			}
 			if _, err := to.Write(piece); err != nil {
 				return
 			}
 			rest = rest[len(piece):]
-			if down {
+			if way == toClient {
 				p.count(len(piece))
 			}
 		}
@@ -162,18 +251,42 @@ func (p *Proxy) copy(to, from net.Conn, down bool) {
 	}
 }
 
-// piece returns what to write next to a client, and after which delay.
-func (p *Proxy) piece(rest []byte) ([]byte, time.Duration) {
+// await waits for silence to end; false when the link ended before. Who talks
+// into a silence that ends with the link finds out by its own means.
+func (p *Proxy) await(l *link, way direction) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := len(rest)
-	if p.slice > 0 {
-		n = min(n, p.slice)
+	for p.silent[way] {
+		if _, there := p.links[l]; !there {
+			return false
+		}
+		p.changed.Wait()
 	}
-	if p.cutIn > 0 {
-		n = int(min(int64(n), p.cutIn))
+	return true
+}
+
+// limitPieces is into how many pieces a second's worth of a limited link is cut.
+const limitPieces = 20
+
+// piece returns what to write next, and after which delay.
+func (p *Proxy) piece(rest []byte, way direction) ([]byte, time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n, delay := len(rest), p.latency
+	if way == toClient {
+		delay += p.delay
+		if p.slice > 0 {
+			n = min(n, p.slice)
+		}
+		if p.cutIn > 0 {
+			n = int(min(int64(n), p.cutIn))
+		}
 	}
-	return rest[:n], p.delay
+	if p.rate > 0 {
+		n = min(n, max(1, p.rate/limitPieces))
+		delay += time.Duration(n) * time.Second / time.Duration(p.rate)
+	}
+	return rest[:n], delay
 }
 
 // count cuts the connections when enough was written.

@@ -143,7 +143,7 @@ func TestServersDieWithTheTest(t *testing.T) {
 		t.Fatalf("read the servers' addresses: %v", err)
 	}
 	for _, addr := range addrs {
-		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 			conn, err := net.Dial("tcp", addr)
 			if err != nil {
 				break
@@ -195,32 +195,43 @@ func TestNATSClusterSurvivesLeaderKill(t *testing.T) {
 
 func publish(t *testing.T, conn *nats.Conn, replicas int) {
 	t.Helper()
-	js, err := conn.JetStream()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := js.AddStream(&nats.StreamConfig{Name: "S", Subjects: []string{"s"}, Replicas: replicas}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := js.Publish("s", []byte("kept")); err != nil {
-		t.Fatal(err)
-	}
+	ask(t, conn, "make a stream", func(js nats.JetStreamContext) error {
+		_, err := js.AddStream(&nats.StreamConfig{Name: "S", Subjects: []string{"s"}, Replicas: replicas})
+		return err
+	})
+	ask(t, conn, "publish", func(js nats.JetStreamContext) error {
+		_, err := js.Publish("s", []byte("kept"))
+		return err
+	})
 }
 
-// lastMessage asks until the cluster has chosen a leader again.
-func lastMessage(t *testing.T, conn *nats.Conn) string {
+func lastMessage(t *testing.T, conn *nats.Conn) (text string) {
+	t.Helper()
+	ask(t, conn, "read the last message", func(js nats.JetStreamContext) error {
+		msg, err := js.GetLastMsg("S", "s")
+		if err == nil {
+			text = string(msg.Data)
+		}
+		return err
+	})
+	return text
+}
+
+// ask asks until there is a leader who answers: a cluster may be choosing one,
+// also when it was well a moment ago.
+func ask(t *testing.T, conn *nats.Conn, what string, f func(nats.JetStreamContext) error) {
 	t.Helper()
 	js, err := conn.JetStream()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		msg, err := js.GetLastMsg("S", "s")
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		err := f(js)
 		if err == nil {
-			return string(msg.Data)
+			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("read the last message: %v", err)
+			t.Fatalf("%s: %v", what, err)
 		}
 	}
 }

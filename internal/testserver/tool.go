@@ -14,7 +14,7 @@ func (db *DB) Binlog(t testing.TB, args ...string) string {
 	t.Helper()
 	argv := db.inst.binlogTool()
 	if argv == nil {
-		missing(t, "mysqlbinlog of "+db.Flavor, errMissing)
+		Missing(t, "mysqlbinlog of "+db.Flavor, errMissing)
 	}
 	cmd := exec.Command(argv[0], append(argv[1:], args...)...)
 	var problem strings.Builder

@@ -4,7 +4,7 @@ package tidy
 // folders below it. The first row that matches a package counts.
 
 // ground is what every package but the leaves themselves may import.
-const ground = "sdk internal/budget internal/checkup internal/fault internal/unit"
+const ground = "sdk internal/budget internal/checkup internal/fault internal/schedule internal/unit"
 
 // edge lists what one package may import of this module.
 type edge struct {
@@ -27,6 +27,7 @@ var edges = []edge{
 	{"internal/checkup", "", "internal/checkup is the form of a finding, and knows nothing"},
 	{"internal/skip", "", "internal/skip ends tests, and knows nothing"},
 	{"internal/unit", "sdk", "internal/unit is below all but sdk"},
+	{"internal/schedule", "internal/unit", "internal/schedule reckons with times, and knows nothing but their units"},
 	{"internal/tidy", "", "internal/tidy reads source, it imports none"},
 	{"internal/kindsgen", "", "internal/kindsgen reads source, it imports none"},
 	{"internal/testserver/...", "", "internal/testserver starts servers and knows nothing of cdcd"},
@@ -36,26 +37,27 @@ var edges = []edge{
 	{"cdc/...", ground + " cdc/...", "cdc never imports its siblings state, wasm, sink, format, config, telemetry"},
 	{"state/...", ground + " state/...", "state never imports its siblings; it implements the stores that cdc declares in sdk types"},
 	{"runtime/wasm/...", ground + " runtime/wasm/... sdk/manifest", "wasm never imports its siblings"},
+	{"runtime/format/formattest", ground + " runtime/format/... cdc/cdctest internal/skip", "the formats' suite knows their contract and the matrix of types"},
 	{"runtime/format/...", ground + " runtime/format/...", "format never imports its siblings"},
 	{"runtime/sink", ground, "runtime/sink is the Sink contract: no drivers, no siblings"},
-	{"runtime/sink/...", ground + " runtime/sink runtime/sink/chain runtime/sink/lines runtime/sink/subject runtime/sink/sinktest", "a sink knows the contract and the chain, not other sinks, and no siblings"},
+	{"runtime/sink/...", ground + " runtime/sink runtime/sink/chain runtime/sink/lines runtime/sink/rights runtime/sink/stream runtime/sink/subject runtime/sink/sinktest", "a sink knows the contract and the chain, not other sinks, and no siblings"},
 	{"runtime/config/...", ground + " runtime/config/...", "config never imports its siblings; each kind owns its config struct"},
 	{"runtime/telemetry/...", ground + " runtime/telemetry/...", "telemetry never imports its siblings"},
 
 	{"runtime/pipeline/...", ground + " runtime/pipeline/... " + layer, "the pipeline knows the contracts, never a kind of source or sink, and not admin or natsd"},
 	{"runtime/admin/...", ground + " runtime/admin/... runtime/config runtime/telemetry", "admin and natsd know neither each other nor the pipeline"},
-	{"runtime/natsd/...", ground + " runtime/natsd/... runtime/telemetry", "admin and natsd know neither each other nor the pipeline"},
-	{"runtime", ground + " runtime/pipeline runtime/admin runtime/natsd " + layer, "the daemon is handed its kinds of source and sink, it never imports one"},
+	{"runtime/natsd/...", ground + " runtime/natsd/... runtime/sink runtime/sink/rights runtime/telemetry", "admin and natsd know neither each other nor the pipeline"},
+	{"runtime", ground + " runtime/pipeline runtime/admin runtime/natsd state/remote " + layer, "the daemon is handed its kinds of source and sink, it never imports one"},
 
 	{"docs", "", "docs is text, embedded for cdcd explain"},
-	{"cmd/...", "cmd/... docs examples/demo runtime/... cdc/... state/... sdk/... internal/budget internal/checkup internal/fault internal/unit connectors-wasm/...", "cmd is on top of all that ships, and of nothing else"},
+	{"cmd/...", "cmd/... docs examples/demo runtime/... cdc/... state/... sdk/... internal/budget internal/checkup internal/fault internal/schedule internal/unit connectors-wasm/...", "cmd is on top of all that ships, and of nothing else"},
 	{"connectors-wasm/...", "sdk sdk/guest/...", "a connector knows sdk and sdk/guest only"},
 	{"examples/...", "sdk/...", "an example uses what users may import: sdk"},
 	{"bench/...", "...", "the benchmarks measure everything"},
 }
 
 // layer is the contracts below the pipeline, without the kinds that implement them.
-const layer = "cdc cdc/schema state runtime/wasm runtime/sink runtime/sink/subject runtime/format/... runtime/config runtime/telemetry"
+const layer = "cdc cdc/schema state runtime/wasm runtime/sink runtime/sink/subject runtime/sink/deadletters runtime/format/... runtime/config runtime/telemetry"
 
 // testEdges is what test files may import beyond that.
 var testEdges = []edge{
@@ -63,7 +65,7 @@ var testEdges = []edge{
 	{"runtime/pipeline", "...", ""}, // so do the pipeline's kill tests
 	{"cmd/...", "...", ""},
 	{"sdk/golden", "sdk/... runtime/wasm", ""}, // the golden guests run in the host
-	{"...", "sdk/... cdc/cdctest/... runtime/sink/sinktest runtime/natsd internal/skip internal/testserver", ""},
+	{"...", "sdk/... cdc/cdctest/... runtime/sink/sinktest runtime/natsd runtime/natsd/natsdtest internal/skip internal/testserver", ""},
 }
 
 // libraries names who may import a heavy dependency, by its module path.
@@ -78,6 +80,7 @@ var libraries = []struct {
 	{"github.com/nats-io/nats.go", "runtime/sink/... runtime/natsd/... runtime sdk/consume/... cmd/... internal/testserver internal/oracle bench/... examples/...", true},
 	{"github.com/nats-io/nats-server", "runtime/natsd/... bench/...", false},
 	{"github.com/alecthomas/kong", "cmd/...", false},
+	{"github.com/minio/minio-go", "state/remote", false},
 	{"github.com/danielgtaylor/huma", "runtime/admin/...", false},
 }
 
@@ -86,7 +89,7 @@ var libraries = []struct {
 const standardOnly = "sdk sdk/guest connectors-wasm/..."
 
 // stateful packages explain themselves in a DESIGN.md.
-const stateful = "state runtime/wasm runtime/sink/jetstream runtime/sink/chain runtime/pipeline cdc/mysql cdc/schema"
+const stateful = "state state/remote runtime/wasm runtime/sink/stream runtime/sink/kv runtime/sink/chain runtime/sink/file runtime/pipeline cdc/mysql cdc/schema"
 
 // guestCode may have init functions and package-level state: a WASM instance
 // is one object, whose exported functions cannot have a receiver, and a module
@@ -95,7 +98,7 @@ const guestCode = "sdk/guest/... connectors-wasm/... examples/..."
 
 // rootContexts may call context.Background: programs and test suites, where a
 // context begins.
-const rootContexts = "cmd/... bench/... examples/... cdc/cdctest sdk/sdktest runtime/sink/sinktest"
+const rootContexts = "cmd/... bench/... examples/... cdc/cdctest sdk/sdktest runtime/sink/sinktest runtime/natsd/natsdtest"
 
 // Sizes, in lines.
 const (

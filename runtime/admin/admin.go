@@ -5,9 +5,11 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,9 +34,20 @@ const (
 // Options say what is served.
 type Options struct {
 	Status   func() []telemetry.Status
-	Guests   func() telemetry.Guests // what connectors hold; nil for not served
+	Guests   func() telemetry.Guests   // what connectors hold; nil for not served
+	Replica  func() *telemetry.Replica // how the copies of the state stand; nil for not served
 	Registry *prometheus.Registry
 	Log      *slog.Logger
+	// DeadLetters returns those of a pipeline; nil for not served. An error of
+	// class Config says that there is no such pipeline.
+	DeadLetters func(pipeline string) (DeadLetters, error)
+	// Snapshots returns the copies of tables that were asked for of a pipeline; nil
+	// for not served.
+	Snapshots func(pipeline string) (Snapshots, error)
+	// Checkpoints returns what the state knows of each pipeline, and ExportState
+	// writes a copy of it; nil for not served.
+	Checkpoints func() ([]telemetry.Checkpoint, error)
+	ExportState func(w io.Writer) error
 }
 
 // Server is the admin server. It listens from New on and serves in Run.
@@ -93,6 +106,11 @@ func Handler(o Options, token string) http.Handler {
 	if o.Guests != nil {
 		mux.HandleFunc("GET /v1/guests", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, o.Guests()) })
 	}
+	if o.Replica != nil {
+		mux.HandleFunc("GET /v1/state", func(w http.ResponseWriter, _ *http.Request) {
+			reply(w, http.StatusOK, map[string]any{"replica": o.Replica()})
+		})
+	}
 	mux.HandleFunc("GET /v1/pipelines/{name}", func(w http.ResponseWriter, r *http.Request) {
 		for _, s := range o.Status() {
 			if s.Pipeline == r.PathValue("name") {
@@ -101,6 +119,19 @@ func Handler(o Options, token string) http.Handler {
 			}
 		}
 		problem(w, http.StatusNotFound, "no_such_pipeline", "there is no pipeline "+r.PathValue("name"), "GET /v1/pipelines lists them")
+	})
+	if o.DeadLetters != nil {
+		deadLetterRoutes(mux, o.DeadLetters)
+	}
+	if o.Snapshots != nil {
+		snapshotRoutes(mux, o.Snapshots)
+	}
+	if o.Checkpoints != nil && o.ExportState != nil {
+		stateRoutes(mux, o)
+	}
+	mux.HandleFunc("GET /v1/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(openAPI) // a client that went away is its own affair
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, "no_such_route", r.Method+" "+r.URL.Path+" is not known", "see /v1/pipelines, /metrics, /readyz, /healthz")
@@ -115,13 +146,33 @@ func Handler(o Options, token string) http.Handler {
 
 func guard(next http.Handler, token string) http.Handler {
 	if token == "" {
-		return next
+		return local(next)
 	}
 	want := []byte("Bearer " + token)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), want) != 1 {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			problem(w, http.StatusUnauthorized, "unauthorized", "the request has no valid token", "send Authorization: Bearer and server.token")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// local refuses what changes something, or tells what is in rows, when the request
+// names another host than this machine: a page in a browser here, whose name was
+// made to lead here.
+func local(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host, _, err := net.SplitHostPort(r.Host)
+		if err != nil {
+			host = r.Host
+		}
+		ip := net.ParseIP(host)
+		reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+		rows := strings.HasPrefix(r.URL.Path, "/v1/state/") || strings.Contains(r.URL.Path, "/dead-letters")
+		if (!reads || rows) && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			problem(w, http.StatusForbidden, CodeForeignHost, "the request is for "+r.Host, "use 127.0.0.1 or localhost, or set server.token")
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -36,6 +36,8 @@ type dbConfig struct {
 	Files []string `yaml:"files" config:"path"`
 }
 
+func (c *dbConfig) Ends() bool { return c.Snapshot == "only" }
+
 func (c *dbConfig) Validate() (faults []*fault.Fault) {
 	if c.DSN.IsZero() {
 		faults = append(faults, fault.New(fault.Config, "dsn_missing", "dsn", "write dsn: ${env:DSN}", "no dsn"))
@@ -53,6 +55,22 @@ type streamConfig struct {
 	MaxAge   unit.Duration `yaml:"max_age"`
 	Replicas uint8         `yaml:"replicas"`
 	Atomic   bool          `yaml:"atomic"`
+	Format   unit.Choice   `yaml:"format"`
+}
+
+// richConfig stands in for the options of a message format.
+type richConfig struct {
+	Schemas bool     `yaml:"schemas"`
+	Skip    []string `yaml:"skip"`
+}
+
+func (c *richConfig) Validate() (faults []*fault.Fault) {
+	for i, s := range c.Skip {
+		if len(s) != 1 {
+			faults = append(faults, fault.New(fault.Config, "skip_form", "skip["+string(rune('0'+i))+"]", "write one letter", "%q is no operation", s))
+		}
+	}
+	return faults
 }
 
 func (c *streamConfig) StreamName() string { return c.Stream }
@@ -60,8 +78,10 @@ func (c *streamConfig) StreamName() string { return c.Stream }
 func options() config.Options {
 	env := map[string]string{"SHOP_DSN": "mysql://u:p#: {w}@h:3306", "REPLICAS": "3", "HOST": "h"}
 	return config.Options{
-		Sources:    []config.Kind{{Name: "mysql", NewConfig: func() any { return &dbConfig{Snapshot: "initial"} }}, {Name: "binlog_files", NewConfig: func() any { return &dbConfig{} }}},
-		Sinks:      []config.Kind{{Name: "jetstream", NewConfig: func() any { return &streamConfig{Replicas: 1} }}, {Name: "stdout", NewConfig: func() any { return &struct{}{} }}},
+		Sources: []config.Kind{{Name: "mysql", NewConfig: func() any { return &dbConfig{Snapshot: "initial"} }}, {Name: "binlog_files", NewConfig: func() any { return &dbConfig{} }}},
+		Sinks:   []config.Kind{{Name: "jetstream", NewConfig: func() any { return &streamConfig{Replicas: 1, Format: unit.Choice{Kind: "plain"}} }}, {Name: "stdout", NewConfig: func() any { return &struct{}{} }}},
+		Formats: []config.Kind{{Name: "plain", NewConfig: func() any { return &struct{}{} }},
+			{Name: "rich", NewConfig: func() any { return &richConfig{Skip: []string{"t"}} }}},
 		Connectors: []string{"filter", "mask"},
 		Getenv:     func(name string) (string, bool) { v, ok := env[name]; return v, ok },
 	}
@@ -127,7 +147,8 @@ func TestLoad(t *testing.T) {
 					Wasm: config.Module{Ref: "./own.wasm", Name: "own", File: "testdata/own.wasm"}, Name: "own",
 					With: json.RawMessage(`{}`), OnError: config.OnErrorHalt,
 				}},
-				Sink: config.Component{Kind: "jetstream", Value: &streamConfig{Stream: "SHOP", MaxAge: unit.Duration(7 * 24 * time.Hour), Replicas: 3, Atomic: true}},
+				Sink: config.Component{Kind: "jetstream", Value: &streamConfig{Stream: "SHOP", MaxAge: unit.Duration(7 * 24 * time.Hour), Replicas: 3, Atomic: true,
+					Format: unit.Choice{Kind: "rich", Config: &richConfig{Schemas: true, Skip: []string{"t"}}}}},
 			},
 			{
 				Name:   "files",
@@ -143,9 +164,47 @@ func TestLoad(t *testing.T) {
 		Server: &config.Server{Listen: "127.0.0.1:7070"},
 		State:  config.State{Dir: "testdata/data"},
 		NATS:   config.NATS{Embedded: &config.Embedded{Listen: "127.0.0.1:4222", Durability: config.DurabilityFsync}},
+		Memory: config.Memory{InFlight: 64 << 20, InFlightMin: config.DefaultInFlightMin},
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(unit.Secret{}), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("Load (-want +got):\n%s", diff)
+	}
+}
+
+// A format is a name, or a name with options, of which those that are not
+// written keep their defaults.
+func TestChoice(t *testing.T) {
+	for text, want := range map[string]unit.Choice{
+		"":                                  {Kind: "plain"},
+		"format: ":                          {Kind: "plain"},
+		"format: plain":                     {Kind: "plain", Config: &struct{}{}},
+		"format: rich":                      {Kind: "rich", Config: &richConfig{Skip: []string{"t"}}},
+		"format: {rich: }":                  {Kind: "rich", Config: &richConfig{Skip: []string{"t"}}},
+		"format: {rich: {schemas: true}}":   {Kind: "rich", Config: &richConfig{Schemas: true, Skip: []string{"t"}}},
+		"format: {rich: {skip: []}}":        {Kind: "rich", Config: &richConfig{Skip: []string{}}},
+		"format: ${env:HOST|plain}":         {},
+		"format: {rich: {skip: [a, long]}}": {},
+	} {
+		c, err := config.Parse("c.yaml", []byte("version: 1\npipelines:\n  p:\n    source: {mysql: {dsn: x}}\n    sink:\n      jetstream:\n        stream: S\n        "+text+"\n"), options())
+		if want.Kind == "" {
+			if err == nil {
+				t.Errorf("%s: no finding", text)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if d := cmp.Diff(want, c.Pipelines[0].Sink.Value.(*streamConfig).Format); d != "" {
+			t.Errorf("%s (-want +got):\n%s", text, d)
+		}
+	}
+	o := options()
+	o.Formats = nil // names are not checked, then
+	c, err := config.Parse("c.yaml", []byte("version: 1\npipelines: {p: {source: {mysql: {dsn: x}}, sink: {jetstream: {stream: S, format: any}}}}\n"), o)
+	if err != nil || c.Pipelines[0].Sink.Value.(*streamConfig).Format.Kind != "any" {
+		t.Error(err)
 	}
 }
 
@@ -246,6 +305,46 @@ func TestSchema(t *testing.T) {
 		}
 		if err := schema.Validate(v); (err == nil) != ok {
 			t.Errorf("%s: schema says %v", file, err)
+		}
+	}
+}
+
+func TestReplicate(t *testing.T) {
+	const head = "version: 1\npipelines: {p: {source: good, sink: good}}\n"
+	load := func(text string) (*config.Config, error) {
+		good := config.Kind{Name: "good", NewConfig: func() any { return &struct{}{} }}
+		return config.Parse("c.yaml", []byte(head+text), config.Options{Sources: []config.Kind{good}, Sinks: []config.Kind{good}})
+	}
+	c, err := load("state: {replicate: s3://b/p}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &config.Replicate{URL: "s3://b/p", Every: config.DefaultReplicateEvery, Keep: 3, Restore: true}
+	if d := cmp.Diff(want, c.State.Replicate, cmp.AllowUnexported(unit.Secret{})); d != "" || c.State.Dir != config.DefaultStateDir[2:] {
+		t.Errorf("as a text: %s, dir %s", d, c.State.Dir)
+	}
+	if c, err = load("state: {dir: /d, replicate: {url: s3://b, every: 5m, keep: 9, restore: false, access_key_id: k, secret_access_key: s}}"); err != nil {
+		t.Fatal(err)
+	}
+	want = &config.Replicate{URL: "s3://b", Every: unit.Duration(5 * time.Minute), Keep: 9, Key: unit.NewSecret("k"), Secret: unit.NewSecret("s")}
+	if d := cmp.Diff(want, c.State.Replicate, cmp.AllowUnexported(unit.Secret{})); d != "" || c.State.Dir != "/d" {
+		t.Errorf("as keys: %s, dir %s", d, c.State.Dir)
+	}
+	if c, err = load("state: {dir: d}"); err != nil || c.State.Replicate != nil {
+		t.Errorf("none: %v, %v", c, err)
+	}
+	for text, want := range map[string]string{
+		"state: {replicate: b/p}":                             `"b/p" is not a place in an object store`,
+		"state: {replicate: {every: 10s}}":                    `the key "url" is missing`,
+		"state: {replicate: {url: http://x}}":                 `"http://x" is not a place`,
+		"state: {replicate: {url: s3://b, keep: 0}}":          `0 copies can't be kept`,
+		"state: {replicate: {url: s3://b, every: 1ms}}":       `copies can't be made every 1ms`,
+		"state: {replicate: {url: s3://b, access_key_id: k}}": `one is missing`,
+		"state: {replicate: {url: s3://b, acess_key_id: k}}":  `unknown key "acess_key_id"`,
+		"state: {replicate: [s3://b]}":                        `not a list`,
+	} {
+		if _, err := load(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", text, err, want)
 		}
 	}
 }

@@ -8,11 +8,14 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+
+	"github.com/cdcd-io/cdcd/internal/unit"
 )
 
 var (
-	textType = reflect.TypeFor[encoding.TextUnmarshaler]()
-	rawType  = reflect.TypeFor[json.RawMessage]()
+	textType   = reflect.TypeFor[encoding.TextUnmarshaler]()
+	rawType    = reflect.TypeFor[json.RawMessage]()
+	choiceType = reflect.TypeFor[unit.Choice]()
 )
 
 // decode fills v from n by v's yaml tags. Whatever doesn't fit is a finding at
@@ -31,6 +34,10 @@ func (l *loader) decode(n *node, v reflect.Value) {
 	}
 	if v.Type() == rawType {
 		l.decodeJSON(n, v)
+		return
+	}
+	if v.Type() == choiceType {
+		l.choice(n, v)
 		return
 	}
 	if v.CanAddr() && v.Addr().Type().Implements(textType) && n.isScalar() {

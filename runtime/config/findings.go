@@ -30,6 +30,7 @@ const (
 	CodeNotWasm          = "config_not_wasm"
 	CodeDigestMismatch   = "config_digest_mismatch"
 	CodeVersion          = "config_version"
+	CodeNotScheduled     = "config_not_scheduled"
 )
 
 // Finding is one thing that is wrong, with its place in the file.

@@ -10,9 +10,10 @@ import (
 	"strings"
 
 	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/internal/unit"
 )
 
-// Kind is a kind of source or sink as the configuration sees it: its key, and
+// Kind is a kind of source, sink or message format as the configuration sees it: its key, and
 // its struct with defaults. The struct may have Validate() []*fault.Fault.
 type Kind struct {
 	Name      string
@@ -22,6 +23,9 @@ type Kind struct {
 // Options say what the file may refer to.
 type Options struct {
 	Sources, Sinks []Kind
+	// Formats are what a field of type unit.Choice chooses from; nil leaves names
+	// unchecked.
+	Formats []Kind
 	// Connectors holds the names of the shipped connectors; nil leaves names
 	// unchecked.
 	Connectors []string
@@ -84,7 +88,7 @@ func (l *loader) path(p string) string {
 	return filepath.Join(l.dir, p)
 }
 
-var rootKeys = []string{"version", "pipelines", "tests", "server", "state", "nats"}
+var rootKeys = []string{"version", "pipelines", "tests", "server", "state", "nats", "memory"}
 
 func (l *loader) root(n *node, c *Config) {
 	if n.kind != mapNode {
@@ -93,6 +97,7 @@ func (l *loader) root(n *node, c *Config) {
 	}
 	c.State = State{Dir: l.path(DefaultStateDir)}
 	c.NATS = NATS{Embedded: defaultEmbedded()}
+	c.Memory = Memory{InFlight: DefaultInFlight, InFlightMin: DefaultInFlightMin}
 	for _, e := range n.entries {
 		switch e.key {
 		case "version":
@@ -104,9 +109,11 @@ func (l *loader) root(n *node, c *Config) {
 		case "server":
 			l.server(e, c)
 		case "state":
-			l.decode(e.node, reflect.ValueOf(&c.State).Elem())
+			l.state(e.node, c)
 		case "nats":
 			l.nats(e, c)
+		case "memory":
+			l.memory(e, c)
 		default:
 			l.unknownKey(e, slices.Clone(rootKeys))
 		}
@@ -169,10 +176,13 @@ func (l *loader) pipeline(e entry) Pipeline {
 			p.Steps = l.steps(k)
 		case "sink":
 			p.Sink = l.component(k, "sink", l.Sinks)
+		case "schedule":
+			p.Schedule = l.schedule(k.node)
 		default:
-			l.unknownKey(k, []string{"source", "steps", "sink"})
+			l.unknownKey(k, []string{"source", "steps", "sink", "schedule"})
 		}
 	}
+	l.scheduled(n.find("schedule"), p)
 	l.need(n, "source", "add a source, such as mysql")
 	l.need(n, "sink", "add a sink, such as jetstream")
 	return p
@@ -210,6 +220,28 @@ func (l *loader) component(e entry, of string, kinds []Kind) Component {
 	}
 	l.add(k.line, k.col, CodeUnknownKind, didYouMean(k.key, names), "there is no %s of kind %q", of, k.key)
 	return Component{}
+}
+
+// choice decodes the kind of a message format, with its options where it has
+// some: `format: json`, `format: {debezium: {schemas: true}}`.
+func (l *loader) choice(n *node, v reflect.Value) {
+	if n.kind == textNode {
+		var names []string
+		for _, k := range l.Formats {
+			names = append(names, k.Name)
+		}
+		if names == nil {
+			v.Set(reflect.ValueOf(unit.Choice{Kind: n.text}))
+			return
+		}
+		if !slices.Contains(names, n.text) {
+			l.add(n.line, n.col, CodeUnknownKind, didYouMean(n.text, names), "there is no format of kind %q", n.text)
+			return
+		}
+	}
+	if c := l.component(entry{line: n.line, col: n.col, node: n}, "format", l.Formats); c.Kind != "" {
+		v.Set(reflect.ValueOf(unit.Choice{Kind: c.Kind, Config: c.Value}))
+	}
 }
 
 // validate asks a kind's struct what it thinks of itself.

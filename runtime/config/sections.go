@@ -3,20 +3,18 @@ package config
 import (
 	"net"
 	"reflect"
+	"slices"
+	"strings"
 
 	"github.com/cdcd-io/cdcd/internal/fault"
 	"github.com/cdcd-io/cdcd/internal/unit"
 )
 
-func defaultEmbedded() *Embedded {
-	return &Embedded{Listen: DefaultNATSListen, Durability: DurabilityInterval}
-}
-
 func (l *loader) server(e entry, c *Config) {
 	c.Server = &Server{Listen: DefaultListen}
 	l.decode(e.node, reflect.ValueOf(c.Server).Elem())
 	host, ok := l.listen(e.node.child("listen"), c.Server.Listen)
-	if ip := net.ParseIP(host); ok && host != "localhost" && (ip == nil || !ip.IsLoopback()) && c.Server.Token.IsZero() {
+	if ok && !isLoopback(host) && c.Server.Token.IsZero() {
 		at := e.node.child("listen")
 		if l.unknown[e.node.child("token")] {
 			return
@@ -24,6 +22,12 @@ func (l *loader) server(e entry, c *Config) {
 		l.add(at.line, at.col, CodeBadValue, "set server.token to ${env:...}, or listen on 127.0.0.1",
 			"%q can be reached from other machines, and there is no token", c.Server.Listen)
 	}
+}
+
+// isLoopback reports whether only this machine reaches a host.
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // listen checks a host:port and returns its host.
@@ -42,50 +46,26 @@ func (l *loader) listen(n *node, addr string) (host string, ok bool) {
 	return host, true
 }
 
-// natsKeys is what `nats:` has when it isn't just "embedded".
-type natsKeys struct {
-	Embedded *Embedded   `yaml:"embedded" doc:"the server inside cdcd"`
-	URL      string      `yaml:"url" doc:"address of an external server or cluster, several with commas"`
-	Creds    unit.Secret `yaml:"creds" doc:"content of a credentials file: ${file:/path}"`
-}
+// Least values of `memory:`. A full batch and what is made of it need about half
+// of the smaller one.
+const (
+	inFlightLeast    = 8 << 20
+	inFlightMinLeast = 512 << 10
+)
 
-func (l *loader) nats(e entry, c *Config) {
-	n := e.node
-	if n.kind == textNode && n.text == "embedded" || n.kind == nullNode {
-		return
-	}
-	if n.kind != mapNode {
-		l.add(n.line, n.col, CodeWrongType, `write "nats: embedded", or {url: nats://host:4222}`, "want embedded or keys with values here, not %s", n.kind)
-		return
-	}
-	var keys natsKeys
-	if n.find("embedded") != nil {
-		keys.Embedded = defaultEmbedded()
-	}
-	l.decode(n, reflect.ValueOf(&keys).Elem())
-	c.NATS = NATS{Embedded: keys.Embedded, URL: keys.URL, Creds: keys.Creds}
-	external, embedded := n.find("url"), n.find("embedded")
-	switch {
-	case external != nil && embedded != nil:
-		l.add(embedded.line, embedded.col, CodeDuplicateKey, "keep one of the two", "the NATS server is either embedded or at a url")
-	case embedded != nil:
-		l.embedded(embedded.node, keys.Embedded)
-		if creds := n.find("creds"); creds != nil {
-			l.add(creds.line, creds.col, CodeUnknownKey, "remove it", "the embedded server takes no credentials")
+func (l *loader) memory(e entry, c *Config) {
+	m := &c.Memory
+	l.decode(e.node, reflect.ValueOf(m).Elem())
+	least := func(key string, value, least unit.Bytes) {
+		if n := e.node.child(key); n != nil && !l.unknown[n] && n.isScalar() && value < least {
+			l.add(n.line, n.col, CodeBadValue, "write "+least.String()+" or more", "%s is too little to work with", value)
 		}
-	case external == nil:
-		l.need(n, "url", `write "nats: embedded", or {url: nats://host:4222}`)
-	case keys.URL == "" && !l.unknown[external.node]:
-		l.add(external.node.line, external.node.col, CodeBadValue, "write nats://host:4222", "the url is empty")
 	}
-}
-
-func (l *loader) embedded(n *node, e *Embedded) {
-	e.Chosen = n.find("listen") != nil
-	if e.Listen != "" {
-		l.listen(n.child("listen"), e.Listen)
+	least("in_flight", m.InFlight, inFlightLeast)
+	least("in_flight_min", m.InFlightMin, inFlightMinLeast)
+	if n := e.node.child("in_flight_min"); n != nil && !l.unknown[n] && m.InFlightMin > m.InFlight {
+		l.add(n.line, n.col, CodeBadValue, "write less than in_flight, which is "+m.InFlight.String(), "one pipeline's minimum is more than all pipelines may hold")
 	}
-	l.oneOf(n.child("durability"), string(e.Durability), string(DurabilityInterval), string(DurabilityFsync))
 }
 
 // oneOf checks a value against its choices.
@@ -153,21 +133,58 @@ type Streamed interface {
 	StreamName() string
 }
 
-// streams refuses one stream in two pipelines: each would break the other's chain.
+// Shared is what a Streamed has that may leave its stream to others, too.
+type Shared interface {
+	// SharedSubjects returns the subjects, as a pattern, that the pipeline writes
+	// to in a stream that it may share; empty for a stream of its own.
+	SharedSubjects(pipeline string) string
+}
+
+// mayShare reports whether two pipelines may write to one stream.
+func mayShare(a, b Pipeline) bool {
+	s, ok := a.Sink.Value.(Shared)
+	t, ok2 := b.Sink.Value.(Shared)
+	if !ok || !ok2 {
+		return false
+	}
+	p, q := s.SharedSubjects(a.Name), t.SharedSubjects(b.Name)
+	return p != "" && q != "" && !overlap(p, q)
+}
+
+// overlap reports whether a subject may match both patterns.
+func overlap(a, b string) bool {
+	for a != "" && b != "" {
+		var x, y string
+		x, a, _ = strings.Cut(a, ".")
+		y, b, _ = strings.Cut(b, ".")
+		switch {
+		case x == ">" || y == ">":
+			return true
+		case x != "*" && y != "*" && x != y:
+			return false
+		}
+	}
+	return a == b
+}
+
+// streams refuses one stream in two pipelines, each of which would break the
+// other's chain, unless neither has one and their subjects differ.
 func (l *loader) streams(root *node, c *Config) {
-	owner := map[string]string{}
+	owners := map[string][]Pipeline{}
 	for _, p := range c.Pipelines {
 		s, ok := p.Sink.Value.(Streamed)
 		if !ok || s.StreamName() == "" {
 			continue
 		}
-		first, taken := owner[s.StreamName()]
-		if !taken {
-			owner[s.StreamName()] = p.Name
+		before := owners[s.StreamName()]
+		owners[s.StreamName()] = append(before, p)
+		at := slices.IndexFunc(before, func(o Pipeline) bool { return !mayShare(o, p) })
+		if at < 0 {
 			continue
 		}
+		first := before[at].Name
 		entry := *root.find("pipelines").node.find(p.Name)
 		l.placed(entry, fault.New(fault.Config, CodeDuplicateStream, "sink."+p.Sink.Kind+".stream",
-			"give each pipeline a stream of its own", "the stream %q belongs to pipeline %q already", s.StreamName(), first), nil)
+			"give each pipeline a stream of its own; or set delivery: at_least_once in both, with subjects that differ", "the stream %q belongs to pipeline %q already", s.StreamName(), first), nil)
 	}
 }

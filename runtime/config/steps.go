@@ -30,6 +30,8 @@ type stepKeys struct {
 	Secrets secrets         `yaml:"secrets" doc:"what the module may ask for by name, with allow: [secret]: name: ${env:NAME}"`
 	Limits  Limits          `yaml:"limits" doc:"what one instance may use"`
 	OnError OnError         `yaml:"on_error" doc:"what becomes of a row that the step can't process: halt, dead_letter or skip"`
+
+	HaltAfter unit.Count `yaml:"halt_after" doc:"with on_error: dead_letter, how many dead letters of the step are kept: one more halts the pipeline; without it the pipeline's limit of 100,000 counts alone"`
 }
 
 func (l *loader) steps(e entry) []Step {
@@ -67,8 +69,16 @@ func (l *loader) steps(e entry) []Step {
 }
 
 func (l *loader) step(n *node, k stepKeys) (Step, bool) {
-	s := Step{Name: k.Name, Only: k.Only, With: k.With, Allow: k.Allow, Secrets: k.Secrets, Limits: k.Limits, OnError: k.OnError}
+	s := Step{Name: k.Name, Only: k.Only, With: k.With, Allow: k.Allow, Secrets: k.Secrets, Limits: k.Limits, OnError: k.OnError, HaltAfter: k.HaltAfter}
 	l.oneOf(n.child("on_error"), string(k.OnError), string(OnErrorHalt), string(OnErrorDeadLetter), string(OnErrorSkip))
+	if at := n.child("halt_after"); at != nil && at.isScalar() && !l.unknown[at] {
+		switch {
+		case k.OnError != OnErrorDeadLetter:
+			l.add(at.line, at.col, CodeBadValue, "add on_error: dead_letter, or remove it", "halt_after counts dead letters, and the step has none")
+		case k.HaltAfter < 1:
+			l.add(at.line, at.col, CodeBadValue, "write a number from 1; on_error: halt halts at the first", "halt_after: %s is no number of dead letters", at.text)
+		}
+	}
 	if at := n.child("name"); at != nil && at.isScalar() {
 		l.name(at.line, at.col, "step", k.Name)
 	}

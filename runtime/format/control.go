@@ -57,6 +57,20 @@ func AppendSchema(dst []byte, s *sdk.Schema, fingerprint string) []byte {
 	return appendJSON(dst, b)
 }
 
+// ReplayBody is the body of a replay message: a dead letter was replayed, and no row
+// came of it.
+type ReplayBody struct {
+	Op         string `json:"op"`
+	Kind       string `json:"kind"`
+	DeadLetter string `json:"dead_letter"`       // its id: step/transaction#row
+	Refused    string `json:"refused,omitempty"` // why it was refused again; empty for one that a step dropped
+}
+
+// AppendReplay appends the body of a replay message.
+func AppendReplay(dst []byte, deadLetter, refused string) []byte {
+	return appendJSON(dst, ReplayBody{Op: controlOp, Kind: "replay", DeadLetter: deadLetter, Refused: refused})
+}
+
 // HistoryBody is the body of a history message: what the source knows of a
 // table's definition, or of a database, behind a position of its log. Where the
 // local state is lost, the source's history is rebuilt from these.
@@ -66,12 +80,14 @@ type HistoryBody struct {
 	Behind sdk.Position    `json:"behind"`
 	DB     string          `json:"db"`
 	Table  string          `json:"table,omitempty"`
-	Record json.RawMessage `json:"record"` // the source's own form
+	Record json.RawMessage `json:"record"`        // the source's own form
+	Run    uint64          `json:"run,omitempty"` // it says nothing of other runs; 0 for none
 }
 
-// AppendHistory appends the body of a history message; record is JSON.
-func AppendHistory(dst []byte, behind sdk.Position, db, table string, record []byte) []byte {
-	return appendJSON(dst, HistoryBody{Op: controlOp, Kind: "history", Behind: behind, DB: db, Table: table, Record: record})
+// AppendHistory appends the body of a history message; record is JSON, and run
+// the number of the run, 0 for none.
+func AppendHistory(dst []byte, behind sdk.Position, db, table string, record []byte, run uint64) []byte {
+	return appendJSON(dst, HistoryBody{Op: controlOp, Kind: "history", Behind: behind, DB: db, Table: table, Record: record, Run: run})
 }
 
 // ParseHistory reads what AppendHistory wrote.
@@ -91,11 +107,25 @@ type TxEndBody struct {
 	Tx       string `json:"tx"`
 	Rows     uint64 `json:"rows"`     // followed rows, messages or not
 	Messages uint64 `json:"messages"` // before this one
+	// Subjects says how many of them are on each subject, unless SubjectsLeftOut
+	// says why it does not.
+	Subjects        map[string]*uint64 `json:"subjects,omitempty"`
+	SubjectsLeftOut string             `json:"subjects_left_out,omitempty"`
 }
 
-// AppendTxEnd appends the body of a tx_end message.
-func AppendTxEnd(dst []byte, tx string, rows, messages uint64) []byte {
-	return appendJSON(dst, TxEndBody{Op: controlOp, Kind: "tx_end", Tx: tx, Rows: rows, Messages: messages})
+// Values of TxEndBody.SubjectsLeftOut.
+const (
+	// SubjectsTooMany: the transaction has too many subjects to name them all.
+	SubjectsTooMany = "too_many"
+	// SubjectsNotKnown: delivery was resumed inside the transaction, and the sink
+	// can't tell what it had.
+	SubjectsNotKnown = "not_known"
+)
+
+// AppendTxEnd appends the body of a tx_end message. Op and Kind are set.
+func AppendTxEnd(dst []byte, e TxEndBody) []byte {
+	e.Op, e.Kind = controlOp, "tx_end"
+	return appendJSON(dst, e)
 }
 
 // HeartbeatBody is the body of a heartbeat.
@@ -109,6 +139,48 @@ type HeartbeatBody struct {
 // AppendHeartbeat appends the body of a heartbeat.
 func AppendHeartbeat(dst []byte, pos sdk.Position, logPos string) []byte {
 	return appendJSON(dst, HeartbeatBody{Op: controlOp, Kind: "heartbeat", Position: string(pos), LogPos: logPos})
+}
+
+// RunBody is the body of the messages that stand around a run: all between them
+// belongs to it. A run that begins before the one before has ended replaces it.
+type RunBody struct {
+	Op       string       `json:"op"`
+	Kind     string       `json:"kind"` // run_begin or run_end
+	Run      uint64       `json:"run"`
+	Due      int64        `json:"due_ms"`   // when it was to begin, in milliseconds since the Unix epoch
+	Began    int64        `json:"began_ms"` // when it did
+	Position sdk.Position `json:"position"` // exact, as in a heartbeat
+	// Messages is how many messages of rows it gave; nil at the begin.
+	Messages *uint64 `json:"messages,omitempty"`
+}
+
+// AppendRun appends the body of a run_begin or, with its messages, of a run_end.
+func AppendRun(dst []byte, r RunBody) []byte {
+	r.Op, r.Kind = controlOp, "run_begin"
+	if r.Messages != nil {
+		r.Kind = "run_end"
+	}
+	return appendJSON(dst, r)
+}
+
+// SnapshotBody is the body of the messages that stand around a copy of tables: its
+// rows are between them.
+type SnapshotBody struct {
+	Op   string `json:"op"`
+	Kind string `json:"kind"` // snapshot_begin, snapshot_end, snapshot_cancelled or snapshot_failed
+	// Snapshot is its id, as the transactions of its rows have it; "initial" for the
+	// copy that the configuration asks for.
+	Snapshot string   `json:"snapshot"`
+	Tables   []string `json:"tables"` // "db.table"; patterns of the configuration for its own copy
+	Where    string   `json:"where,omitempty"`
+	Columns  []string `json:"columns,omitempty"`
+	Code     string   `json:"code,omitempty"` // of the fault that it failed with
+}
+
+// AppendSnapshot appends the body of a message about a copy of tables. Op is set.
+func AppendSnapshot(dst []byte, b SnapshotBody) []byte {
+	b.Op = controlOp
+	return appendJSON(dst, b)
 }
 
 func appendJSON(dst []byte, v any) []byte {

@@ -31,11 +31,12 @@ func (l *dirLock) release() {
 	}
 }
 
-// diskFree returns the bytes that the file system has free for this user.
-func diskFree(dir string) (int64, error) {
+// diskSpace returns the bytes that the file system has free for this user, and
+// all that it has.
+func diskSpace(dir string) (free, size int64, err error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	return int64(st.Bavail) * int64(st.Bsize), nil
+	return int64(st.Bavail) * int64(st.Bsize), int64(st.Blocks) * int64(st.Bsize), nil
 }

@@ -1,13 +1,18 @@
 package natsd
 
 import (
+	"bufio"
 	"context"
+	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -15,10 +20,16 @@ import (
 	"github.com/cdcd-io/cdcd/internal/fault"
 )
 
+// serverName is what an embedded server calls itself.
+const serverName = "cdcd"
+
 const startTimeout = 60 * time.Second // a store of many GiB is checked at start
 
 func (n *NATS) startEmbedded(ctx context.Context) error {
-	dir := filepath.Join(n.cfg.Dir, "nats")
+	if err := n.cfg.Access.check(n.cfg.Listen); err != nil {
+		return err
+	}
+	dir := n.storeDir()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return startFault(dir, "make the directory writable for the user that runs cdcd", err)
 	}
@@ -35,50 +46,137 @@ func (n *NATS) startEmbedded(ctx context.Context) error {
 	return nil
 }
 
+// How long a start waits for a chosen address that somebody has: who is on the way
+// out, or only looks whether it is free, is gone by then.
+const (
+	listenWait  = 5 * time.Second
+	listenEvery = 50 * time.Millisecond
+)
+
+// errListen is a server's that was too late for its address: between probe and
+// the server itself another process may take it.
+var errListen = errors.New("embedded NATS does not get its address")
+
+// run starts a server, at another address or somewhat later where its own is taken.
 func (n *NATS) run(ctx context.Context, dir string) error {
-	opts, err := n.options(dir)
+	opts, err := n.serverOptions(dir)
 	if err != nil {
 		return err
 	}
-	switch err := probe(n.cfg.Listen); {
-	case err == nil:
-	case n.cfg.ListenElse:
-		n.cfg.Log.Warn("the default address for NATS clients is taken, by another cdcd or NATS server; listening on a free port",
-			"taken", n.cfg.Listen, "hint", "set nats.embedded.listen to choose the address")
-		opts.Port = server.RANDOM_PORT
-	default:
-		return startFault(n.cfg.Listen, "choose a free address for nats.embedded.listen; where a NATS server runs there that this cdcd may use, write nats: {url: \"nats://"+n.cfg.Listen+"\"}", err)
+	for end := time.Now().Add(listenWait); ; {
+		taken := probe(n.listen)
+		if taken == nil {
+			err := n.serve(ctx, dir, opts)
+			if !errors.Is(err, errListen) {
+				return err
+			}
+			taken = err
+		}
+		if n.cfg.ListenElse && n.listen == n.cfg.Listen {
+			n.cfg.Log.Warn("the default address for NATS clients is taken; listening on a free port",
+				"taken", n.cfg.Listen, "by", holder(ctx, n.listen), "hint", "set nats.embedded.listen to choose the address")
+			opts.Port = server.RANDOM_PORT
+			return n.serve(ctx, dir, opts)
+		}
+		if mayEnd := errors.Is(taken, errListen) || errors.Is(taken, syscall.EADDRINUSE); !mayEnd || time.Now().After(end) {
+			return startFault(n.listen, "stop what listens there, or choose a free address for nats.embedded.listen; where it is a NATS server that this cdcd may use, write nats: {url: \"nats://"+n.listen+"\"}",
+				fmt.Errorf("%w; there answers %s", taken, holder(ctx, n.listen)))
+		}
+		select {
+		case <-time.After(listenEvery):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
+}
+
+// serve starts a server and waits until it is ready.
+func (n *NATS) serve(ctx context.Context, dir string, opts *server.Options) error {
 	s, err := server.NewServer(opts)
 	if err != nil {
 		return startFault(dir, "look at the error; the embedded server refused its options", err)
 	}
-	l := newLogger(n.cfg.Log)
+	l := newLogger(n.cfg.Log, n.trouble)
 	s.SetLogger(l, false, false)
 	// Start returns once everything runs; it blocks while JetStream reads its store.
 	started := make(chan struct{})
 	go func() { s.Start(); close(started) }()
 	select {
 	case <-started:
-	case err := <-l.fatal:
-		return abandon(ctx, s, startFault(dir, startHint, err))
 	case <-ctx.Done():
 		return abandon(ctx, s, context.Cause(ctx))
 	case <-time.After(startTimeout):
 		return abandon(ctx, s, startFault(dir, startHint, errors.New("not ready after a minute")))
+	case err = <-l.fatal:
 	}
-	if !s.JetStreamEnabled() || !s.ReadyForConnections(startTimeout) {
-		err := errors.New("the server did not become ready")
+	if len(l.fatal) > 0 { // Start has returned for that
+		err = <-l.fatal
+	}
+	if err == nil && (!s.JetStreamEnabled() || !s.ReadyForConnections(startTimeout)) {
+		err = errors.New("the server did not become ready")
 		select {
 		case err = <-l.fatal:
 		default:
 		}
-		return abandon(ctx, s, startFault(dir, startHint, err))
+	}
+	if err != nil {
+		err = abandon(ctx, s, n.fatal(dir, err))
+		n.forgetTrouble()
+		return err
+	}
+	n.limitSet = 0 // it has none yet
+	if err := n.limit(s); err != nil {
+		return abandon(ctx, s, startFault(dir, "check the file system of state.dir", err))
 	}
 	n.mu.Lock()
-	n.server, n.logger = s, l
+	n.server = s
+	if a, ok := s.Addr().(*net.TCPAddr); ok { // a server that starts again is found where it was
+		n.listen = net.JoinHostPort(opts.Host, strconv.Itoa(a.Port))
+	}
 	n.mu.Unlock()
 	return nil
+}
+
+// fatal is what a line means after which the server would have ended the process.
+func (n *NATS) fatal(dir string, err error) error {
+	if n.listen != "" && strings.HasPrefix(err.Error(), "Error listening on port") { // AcceptLoop of server.go
+		return fmt.Errorf("%w: %w", errListen, err)
+	}
+	return startFault(dir, startHint, err)
+}
+
+// forgetTrouble forgets what a server has said that has ended.
+func (n *NATS) forgetTrouble() {
+	for len(n.trouble) > 0 {
+		<-n.trouble
+	}
+}
+
+// holderPatience is how long a NATS server may take to introduce itself, which on
+// a busy machine is more than a second.
+const holderPatience = 3 * time.Second
+
+// holder says who answers at an address, for people: a NATS server introduces itself.
+func holder(ctx context.Context, addr string) string {
+	ctx, cancel := context.WithTimeout(ctx, holderPatience)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return "nobody"
+	}
+	defer conn.Close()
+	deadline, _ := ctx.Deadline()
+	_ = conn.SetReadDeadline(deadline) // it is a connection's
+	line, _ := bufio.NewReader(io.LimitReader(conn, 64<<10)).ReadString('\n')
+	var info server.Info
+	text, isNATS := strings.CutPrefix(line, "INFO ")
+	if !isNATS || json.Unmarshal([]byte(text), &info) != nil {
+		return "a program that is no NATS server"
+	}
+	if info.Name == serverName {
+		return "another cdcd's embedded NATS server"
+	}
+	return fmt.Sprintf("the NATS server %q, version %s", info.Name, info.Version)
 }
 
 const startHint = "look at the embedded server's lines in the log; a store that can't be read may be moved away, and pipelines then start anew"
@@ -88,28 +186,53 @@ const startHint = "look at the embedded server's lines in the log; a store that 
 // pipelines come and go would grow by 15 MB.
 const closedClientsMax = 64
 
-func (n *NATS) options(dir string) (*server.Options, error) {
-	store, err := storeBytesMax(dir, int64(n.cfg.StoreBytesMax))
-	if err != nil {
-		return nil, startFault(dir, "check the file system of state.dir", err)
-	}
+// guestUser is the name of those who need no login.
+const guestUser = "guest"
+
+// tlsTimeout and loginTimeout bound a client's handshake, in seconds. The server's
+// own for a login are two, which a busy machine takes to run the client at all.
+const (
+	tlsTimeout   = 5
+	loginTimeout = 10
+)
+
+// storeUnlimited leaves the limit of the store to the account's, which can be
+// lowered while the server runs; the server's own can't.
+const storeUnlimited = 1 << 60
+
+func (n *NATS) serverOptions(dir string) (*server.Options, error) {
 	o := &server.Options{
-		ServerName:             "cdcd",
-		DontListen:             n.cfg.Listen == "",
+		ServerName:             serverName,
+		DontListen:             n.listen == "",
 		JetStream:              true,
 		StoreDir:               dir,
-		JetStreamMaxStore:      store,
+		JetStreamMaxStore:      storeUnlimited,
 		JetStreamMaxMemory:     64 << 20, // cdcd makes no streams in memory
 		SyncInterval:           SyncInterval,
 		SyncAlways:             n.cfg.Fsync,
+		JetStreamLimits:        server.JSLimitOpts{MaxBatchSize: BatchMessagesMax},
 		MaxPayload:             PayloadBytesMax,
 		MaxPending:             64 << 20,
 		NoSigs:                 true,
 		DisableJetStreamBanner: true,
 		MaxClosedClients:       closedClientsMax,
+		AuthTimeout:            loginTimeout,
+
+		CustomClientAuthentication: n.gate,
 	}
-	if n.cfg.Listen != "" {
-		host, port, err := net.SplitHostPort(n.cfg.Listen)
+	if n.cfg.Access.open() {
+		// Told to clients as "no login needed"; the gate looks at everybody anyway.
+		o.NoAuthUser, o.Users = guestUser, []*server.User{{Username: guestUser, Password: rand.Text()}}
+	}
+	var err error
+	if o.TLSConfig, err = n.cfg.TLS.server(); err != nil {
+		return nil, err
+	}
+	if o.TLSConfig != nil {
+		o.TLS, o.TLSVerify, o.TLSTimeout = true, o.TLSConfig.ClientCAs != nil, tlsTimeout
+	}
+	if n.listen != "" {
+		host, port, err := net.SplitHostPort(n.listen)
 		if err != nil {
 			return nil, fault.New(fault.Config, "nats_listen", "nats.embedded.listen", "write host:port, such as 127.0.0.1:4222", "%w", err)
 		}
@@ -124,8 +247,8 @@ func (n *NATS) options(dir string) (*server.Options, error) {
 	return o, nil
 }
 
-// probe finds out whether the address is free: the server itself would log
-// the failure and run on without a listener.
+// probe finds out whether the address is free, before a server reads its store for
+// nothing. It holds the address for a moment, which may be in another's way.
 func probe(listen string) error {
 	if listen == "" {
 		return nil
@@ -135,38 +258,6 @@ func probe(listen string) error {
 		return err
 	}
 	return l.Close()
-}
-
-// storeBytesMax bounds the store to four fifths of what the disk could give
-// it, counting what it has already: a full disk wedges a stream in silence.
-func storeBytesMax(dir string, want int64) (int64, error) {
-	free, err := diskFree(dir)
-	if err != nil {
-		return 0, fmt.Errorf("free disk space: %w", err)
-	}
-	used, err := treeBytes(dir)
-	if err != nil {
-		return 0, fmt.Errorf("size of the store: %w", err)
-	}
-	most := max((free+used)/5*4, 64<<20)
-	if want <= 0 {
-		return most, nil
-	}
-	return min(want, most), nil
-}
-
-func treeBytes(dir string) (int64, error) {
-	var sum int64
-	err := filepath.WalkDir(dir, func(_ string, e os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
-			sum += info.Size()
-		}
-		return nil
-	})
-	return sum, err
 }
 
 // abandon ends a server that did not start, and returns why.

@@ -3,11 +3,14 @@ package natsd_test
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
@@ -37,7 +40,7 @@ func closeNATS(t *testing.T, n *natsd.NATS) {
 }
 
 func TestEmbeddedKeepsStreamsAndLeavesNothingBehind(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer testserver.NoLeaks(t, goleak.IgnoreCurrent())
 	dir := t.TempDir()
 	for round := range 3 {
 		n, err := natsd.Start(t.Context(), natsd.Config{Dir: dir})
@@ -137,7 +140,7 @@ func TestExternal(t *testing.T) {
 		t.Error("publishing into a lost connection gave no error")
 	}
 	ns.Restart(t)
-	for deadline := time.Now().Add(10 * time.Second); !nc.IsConnected(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !nc.IsConnected(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("did not reconnect")
 		}
@@ -145,13 +148,8 @@ func TestExternal(t *testing.T) {
 }
 
 func TestExternalFaults(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	url := "nats://" + l.Addr().String()
-	l.Close()
-	_, err = natsd.Start(t.Context(), natsd.Config{URL: url})
+	url := fmt.Sprintf("nats://127.0.0.1:%d", testserver.Port(t))
+	_, err := natsd.Start(t.Context(), natsd.Config{URL: url})
 	if !fault.HasCode(err, natsd.CodeUnreachable) || fault.ExitCode(err) != 3 {
 		t.Errorf("no server: %v", err)
 	}
@@ -195,27 +193,24 @@ func TestOldServerIsAFault(t *testing.T) {
 	<-served
 }
 
-// An address that nobody chose gives way when it is taken; a chosen one is a
-// fault that names it.
-func TestTakenAddress(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
+// A batch may be as large as is said, which the server tells by refusing more.
+func TestEmbeddedTakesLargeBatches(t *testing.T) {
+	n := start(t, natsd.Config{Dir: t.TempDir(), Fsync: true})
+	defer closeNATS(t, n)
+	nc, err := n.Connect(t.Context(), "test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
-	addr := taken.Addr().String()
-	_, err = natsd.Start(t.Context(), natsd.Config{Dir: t.TempDir(), Listen: addr})
-	if f := fault.Of(err); f.Code != natsd.CodeStart || f.Path != addr || !strings.Contains(f.Hint, "nats.embedded.listen") {
-		t.Errorf("a chosen address that is taken: %v", err)
-	}
-	n := start(t, natsd.Config{Dir: t.TempDir(), Listen: addr, ListenElse: true})
-	url := n.ClientURL()
-	if url == "" || strings.HasSuffix(url, addr) {
-		t.Fatalf("listens on %q, and %s is taken", url, addr)
-	}
-	c, err := net.Dial("tcp", strings.TrimPrefix(url, "nats://"))
+	js, err := jetstream.New(nc)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Close()
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}, AllowAtomicPublish: true}); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := nc.RequestMsg(&nats.Msg{Subject: "s", Header: nats.Header{"Nats-Batch-Id": {"b"},
+		"Nats-Batch-Sequence": {strconv.Itoa(natsd.BatchMessagesMax + 1)}}}, 5*time.Second)
+	if err != nil || !strings.Contains(string(answer.Data), "too large: "+strconv.Itoa(natsd.BatchMessagesMax)) {
+		t.Errorf("%v, %s", err, answer.Data)
+	}
 }

@@ -42,6 +42,7 @@ type attempt struct {
 	p         *Pipeline
 	steps     []Step
 	start     cdc.Start
+	rerun     rerun // zero without Spec.Run
 	batches   chan *cdc.Batch
 	sent      chan *flight
 	confirmed chan *flight
@@ -61,9 +62,17 @@ type attempt struct {
 	named   sdk.Position // the last position that a message carried to the sink
 	unnamed int64        // bytes of log since then
 	seq     uint64
-	data    uint64   // data messages that the sink has when it has all that was given to it
-	open    bool     // the last batch that changed connectors' values ended inside a transaction
-	written []origin // what connectors changed in the batch in hand
+	data    uint64       // data messages that the sink has when it has all that was given to it
+	open    bool         // the last batch that changed connectors' values ended inside a transaction
+	written []origin     // what connectors changed in the batch in hand, and the rows that they refused
+	order   *replayOrder // in hand, or the last one
+	replays uint64       // number of the last replay that the sink has when it has all that was given to it
+	keys    []uint64     // scratch of compare
+	// unfinished is the place of a replayed row of which the sink has some of the
+	// messages; nil for none.
+	unfinished *sink.Place
+	replay     *replay // nil unless the state is an earlier one than the sink's
+	over       bool    // the transaction is delivered that Finished asks for
 
 	// The committer's, good after all goroutines have ended.
 	done          state.Checkpoint
@@ -92,8 +101,11 @@ func (p *Pipeline) attempt(ctx context.Context) (out outcome, err error) {
 		return outcome{done: done, reason: "caught up"}, err
 	}
 	err = a.run(ctx)
-	out = outcome{progressed: a.confirmedOnce, done: a.caughtUp || a.logEnded, reason: "the log ended"}
-	if a.caughtUp {
+	out = outcome{progressed: a.confirmedOnce, done: a.caughtUp || a.logEnded || a.over, reason: "the log ended"}
+	switch {
+	case a.over:
+		out.reason = "the transaction is delivered"
+	case a.caughtUp:
 		out.reason = "caught up"
 	}
 	if errors.Is(err, errDrain) {
@@ -114,19 +126,48 @@ func (a *attempt) claim(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	hint := sink.Hint{Token: last.Token, Position: last.Position, Exact: last.Exact, Messages: last.Messages,
-		Claiming: p.spec.State.Claiming}
-	anchor, err := p.spec.Sink.Claim(ctx, hint, p.spec.Source.Initial)
+	anchor, err := a.askSink(ctx, last)
 	if err != nil {
 		return false, err
 	}
-	if err := a.checkConfig(anchor); err != nil {
+	if err := a.unknownReplays(anchor, last); err != nil {
 		return false, err
 	}
-	if err := a.rollBack(anchor, last, known); err != nil {
+	delivered, err := a.behindCopied(&anchor)
+	if err != nil {
+		return false, err
+	}
+	if over, err := a.whichRun(anchor); err != nil || over {
+		return over, err
+	}
+	again, err := a.restored(anchor, last)
+	if err != nil {
+		return false, err
+	}
+	if err := a.checkConfig(anchor, again); err != nil {
 		return false, err
 	}
 	if err := a.learn(ctx, last.Token); err != nil {
+		return false, err
+	}
+	if !again {
+		err = a.rollBack(anchor, delivered, last, known)
+	}
+	if err != nil {
+		return false, err
+	}
+	if anchor, last, err = a.move(ctx, anchor, last, again); err != nil {
+		return false, err
+	}
+	if anchor, last, err = a.beginRun(ctx, anchor, last); err != nil {
+		return false, err
+	}
+	if again {
+		err = a.beginReplay(ctx, anchor, last)
+	} else {
+		err = a.begin(ctx, anchor, last)
+	}
+	if err != nil {
 		return false, err
 	}
 	if !known && !anchor.Found { // a sink that writes no marker knows nothing of where it began
@@ -134,13 +175,32 @@ func (a *attempt) claim(ctx context.Context) (done bool, err error) {
 			return false, err
 		}
 	}
-	a.start = cdc.Start{Base: anchor.Base, Tx: anchor.At.Tx, Rows: anchor.At.Row}
-	a.render = newRenderer(&p.spec, anchor)
-	a.end, a.named = anchor.Base, anchor.Base
-	a.done = last
-	a.done.Position = anchor.Base
-	a.done.Messages = a.data
-	a.done.Changes, a.open = p.spec.State.Changed()
+	a.counted(last, known)
+	if anchor.Lost > 0 {
+		p.log.Warn("the sink lost messages that were confirmed; they are sent again", "code", sink.CodeStreamRollback, "messages", anchor.Lost)
+	}
+	p.log.Info("claimed", "epoch", anchor.Epoch, "base", anchor.Base, "at", anchor.At.String(), "found", anchor.Found)
+	return a.nothingLeft(anchor, again)
+}
+
+// nothingLeft reports whether the sink has all that this run is for.
+func (a *attempt) nothingLeft(anchor sink.Anchor, again bool) (bool, error) {
+	p := a.p
+	if again || a.unfinished != nil {
+		return false, nil
+	}
+	if p.spec.Until == Finished && (anchor.At.Tx == "" || anchor.Complete) {
+		return true, nil
+	}
+	if p.head != nil && anchor.At.Tx == "" {
+		return p.spec.Source.Covers(anchor.Base, *p.head)
+	}
+	return false, nil
+}
+
+// counted takes over, once, what earlier runs counted.
+func (a *attempt) counted(last state.Checkpoint, known bool) {
+	p := a.p
 	if known && !p.loaded {
 		p.count.rowsIn.Add(last.RowsIn)
 		p.count.rowsOut.Add(last.RowsOut)
@@ -151,14 +211,45 @@ func (a *attempt) claim(ctx context.Context) (done bool, err error) {
 	p.cond.mu.Lock()
 	p.cond.done = a.done
 	p.cond.mu.Unlock()
-	if anchor.Lost > 0 {
-		p.log.Warn("the sink lost messages that were confirmed; they are sent again", "code", sink.CodeStreamRollback, "messages", anchor.Lost)
+}
+
+// behindCopied makes an anchor exact that is a row of a table which the source
+// has read: it can't be read again as it was, so reading goes on behind it. A row
+// of which messages are missing is read again, and given whole. It returns what
+// is delivered.
+func (a *attempt) behindCopied(anchor *sink.Anchor) (delivered state.Cut, err error) {
+	delivered = cutOf(*anchor)
+	s, ok := a.p.spec.Source.(cdc.Snapshotter)
+	if !ok || anchor.At.Tx == "" {
+		return delivered, nil
 	}
-	p.log.Info("claimed", "epoch", anchor.Epoch, "base", anchor.Base, "at", anchor.At.String(), "found", anchor.Found)
-	if p.head != nil && anchor.At.Tx == "" {
-		return p.spec.Source.Covers(anchor.Base, *p.head)
+	pos, ok, err := s.Behind(anchor.Base, anchor.At.Tx, anchor.Complete)
+	if ok && err == nil {
+		anchor.Base, anchor.At, anchor.Complete = pos, sink.Place{}, false
+		delivered.Base, delivered.Exact = pos, true
 	}
-	return false, nil
+	return delivered, err
+}
+
+// begin makes ready to read from the anchor on.
+func (a *attempt) begin(ctx context.Context, anchor sink.Anchor, last state.Checkpoint) error {
+	a.start = cdc.Start{Base: anchor.Base, Tx: anchor.At.Tx, Rows: anchor.At.Row, Lost: anchor.Lost > 0}
+	a.render = a.renderer(anchor)
+	a.end, a.named = anchor.Base, anchor.Base
+	a.done = last
+	a.done.Position = anchor.Base
+	a.done.Messages, a.done.Replays = a.data, a.replays
+	a.done.Changes, a.open = a.p.spec.State.Changed()
+	return a.recount(ctx, anchor)
+}
+
+// renderer returns what makes the messages behind an anchor.
+func (a *attempt) renderer(anchor sink.Anchor) *renderer {
+	r := newRenderer(&a.p.spec, anchor, a.rerun.Number)
+	if s, ok := a.p.spec.Sink.(sink.Bounded); ok {
+		r.bytesMax = s.RefusedBytes()
+	}
+	return r
 }
 
 // takeHead notes, once, how far the log reaches for CaughtUp.
@@ -174,8 +265,9 @@ func (p *Pipeline) takeHead(ctx context.Context) error {
 }
 
 // checkConfig refuses to finish a transaction with other steps than it was
-// begun with, and records those that are used from here on.
-func (a *attempt) checkConfig(anchor sink.Anchor) error {
+// begun with, and records those that are used from here on. again says that what
+// the sink has is made again, which takes the same steps.
+func (a *attempt) checkConfig(anchor sink.Anchor, again bool) error {
 	p := a.p
 	last, known, err := p.spec.State.LoadSteps()
 	if err != nil {
@@ -186,13 +278,22 @@ func (a *attempt) checkConfig(anchor sink.Anchor) error {
 		before, known = anchor.Fingerprint, true
 	}
 	now := p.spec.Config.Fingerprint
-	if known && before != now && anchor.At.Tx != "" && !anchor.Complete {
+	at, inside := anchor.At, anchor.At.Tx != "" && !anchor.Complete
+	if a.unfinished != nil {
+		at, inside = *a.unfinished, true
+	}
+	if known && before != now && inside && !a.rerun.fresh {
 		return fault.New(fault.Config, CodeConfigChanged, p.spec.Name,
 			"run with the tables, steps and modules of the last run until it has stopped in order, then change them",
-			"delivery stopped at %s, and the configuration has changed since", anchor.At)
+			"delivery stopped at %s, and the configuration has changed since", at)
 	}
-	if last.Fingerprint == now {
+	if last.Fingerprint == now && (len(last.Config) > 0 || len(p.spec.Config.Config) == 0) {
 		return nil
+	}
+	if again && last.Fingerprint != now {
+		return fault.New(fault.Config, CodeConfigChanged, p.spec.Name,
+			"run with the tables, steps and modules of the copy until it has caught up with the sink, then change them",
+			"the state was restored from a copy, and the configuration is another one than the copy's")
 	}
 	return p.spec.State.RecordSteps(p.spec.Config)
 }
@@ -229,6 +330,9 @@ func (a *attempt) run(ctx context.Context) error {
 	close(ended)
 	<-watched
 	a.abandon()
+	if a.order != nil {
+		a.order.interrupt()
+	}
 	if err == nil {
 		err = a.readErr
 	}
@@ -305,39 +409,6 @@ func (a *attempt) read(ctx context.Context) error {
 	return nil
 }
 
-// wait receives the sink's confirmations, in order.
-func (a *attempt) wait(ctx context.Context) error {
-	defer close(a.confirmed)
-	var pending []sink.Confirmed
-	for f := range a.sent {
-		if f.group != nil {
-			a.p.count.waiting.Store(f.commitTime) // stays when this attempt fails: it is not confirmed
-			for len(pending) == 0 {
-				var err error
-				if pending, err = a.p.spec.Sink.Wait(ctx); err != nil {
-					f.release()
-					return a.cause(ctx, err)
-				}
-			}
-			if pending[0].Group != f.group {
-				f.release()
-				return fault.New(fault.Fatal, CodeSinkBroken, a.p.spec.Name, "this is a mistake in cdcd: please report it",
-					"the sink confirmed another group than the next")
-			}
-			f.token = pending[0].Token
-			pending = pending[1:]
-			a.p.count.waiting.Store(0)
-		}
-		select {
-		case a.confirmed <- f:
-		case <-ctx.Done():
-			f.release()
-			return context.Cause(ctx)
-		}
-	}
-	return nil
-}
-
 // commit writes checkpoints: at once after a pause, else a few per second, and
 // at the end.
 func (a *attempt) commit(ctx context.Context) error {
@@ -352,10 +423,12 @@ func (a *attempt) commit(ctx context.Context) error {
 				return a.checkpoint()
 			}
 			a.settle(f)
-			if err := a.checkHead(); err != nil {
-				return err
-			}
 			since := time.Since(last)
+			if len(a.confirmed) == 0 || since >= commitEvery { // otherwise the next one covers as much
+				if err := a.checkHead(); err != nil {
+					return err
+				}
+			}
 			if since < commitEvery {
 				timer.Reset(commitEvery - since)
 				continue

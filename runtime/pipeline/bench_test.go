@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"testing/synctest"
 
 	"github.com/cdcd-io/cdcd/cdc/cdctest"
 	"github.com/cdcd-io/cdcd/runtime/sink"
@@ -109,16 +110,21 @@ func BenchmarkPipeline(b *testing.B) {
 	}
 }
 
-// Rows cost no allocation: what a run allocates hardly grows with them.
+// Rows cost no allocation: what a run allocates hardly grows with them. Checkpoints
+// do cost some, and a slow machine has more of them in a run: no time passes here.
+// What batches cost depends on how many are under way; an allocation for each
+// transaction would be a tenth of one for each row.
 func TestRowsDoNotAllocate(t *testing.T) {
 	few, many := benchScript(10_000, 10), benchScript(60_000, 10)
 	for _, step := range []bool{false, true} {
-		a := testing.AllocsPerRun(2, func() { benchRun(t, few, step) })
-		b := testing.AllocsPerRun(2, func() { benchRun(t, many, step) })
-		if perRow := (b - a) / 50_000; perRow > 0.05 {
-			t.Errorf("step=%v: %.3f allocations per row", step, perRow)
-		} else {
-			t.Logf("step=%v: %.3f allocations per row", step, perRow)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			a := testing.AllocsPerRun(2, func() { benchRun(t, few, step) })
+			b := testing.AllocsPerRun(2, func() { benchRun(t, many, step) })
+			if perRow := (b - a) / 50_000; perRow > 0.08 {
+				t.Errorf("step=%v: %.3f allocations per row", step, perRow)
+			} else {
+				t.Logf("step=%v: %.3f allocations per row", step, perRow)
+			}
+		})
 	}
 }

@@ -16,7 +16,7 @@ import (
 // read on with definitions of an earlier time.
 func (a *attempt) learn(ctx context.Context, token string) error {
 	h, ok := a.p.spec.Sink.(sink.Historian)
-	if !ok {
+	if !ok || a.rerun.fresh {
 		return nil
 	}
 	store := a.p.spec.State.Schemas()
@@ -32,6 +32,9 @@ func (a *attempt) learn(ctx context.Context, token string) error {
 			if known, err = recorded(store); err != nil {
 				return err
 			}
+		}
+		if r.Run != a.rerun.Number {
+			return nil // of another run: nobody has followed the tables since
 		}
 		key := string(r.Behind) + "\x00" + string(r.Record)
 		if known[key] {

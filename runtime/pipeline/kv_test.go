@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/cdcd-io/cdcd/cdc/cdctest"
 	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/runtime/format/json"
+	"github.com/cdcd-io/cdcd/runtime/sink"
 	"github.com/cdcd-io/cdcd/sdk"
 	"github.com/cdcd-io/cdcd/state"
 )
@@ -127,11 +130,28 @@ func kept(t testing.TB, p *state.Pipeline) []string {
 // Whatever crashes, wherever, however the log is cut and whatever tail the
 // stream loses: what connectors keep, and what they wrote into rows from it, is
 // what one undisturbed run gives.
-func TestCrashesChangeNothingKept(t *testing.T) {
+func TestCrashesChangeNothingKept(t *testing.T) { crashesChangeNothingKept(t, func(*Spec) {}) }
+
+// The same where rows give several messages or none, and where the sink refuses
+// some: what lies before a row is counted in messages, not in rows.
+func TestCrashesChangeNothingKeptInParts(t *testing.T) {
+	crashesChangeNothingKept(t, func(s *Spec) { s.Format = &modelFormat{json.New()} })
+}
+
+func TestCrashesChangeNothingKeptOfRefusedRows(t *testing.T) {
+	crashesChangeNothingKept(t, wide(smallMax))
+}
+
+func crashesChangeNothingKept(t *testing.T, edit func(*Spec)) {
+	t.Helper()
+	both := func(failAt int) func(*Spec) {
+		count := counting(failAt)
+		return func(s *Spec) { count(s); edit(s) }
+	}
 	rapid.Check(t, func(rt *rapid.T) {
 		script := drawScript(rt)
 		w := newWorld()
-		r := w.rig(t, script, counting(0))
+		r := w.rig(t, script, both(0))
 		if err := r.p.Run(t.Context()); err != nil {
 			rt.Fatal(err)
 		}
@@ -139,20 +159,9 @@ func TestCrashesChangeNothingKept(t *testing.T) {
 		r.close(t)
 		w = newWorld()
 		for range rapid.IntRange(0, 5).Draw(rt, "crashes") {
-			ctx, cancel := context.WithCancel(t.Context())
-			r := w.rig(t, cut(rt, script), counting(rapid.SampledFrom([]int{0, 0, 0, 3, 20}).Draw(rt, "fail at")))
-			c := drawCrash(rt, w, r, cancel)
-			err := r.p.Run(ctx)
-			cancel()
-			r.close(t)
-			if err != nil {
-				rt.Fatal(err)
-			}
-			if c.left != nil {
-				w = c.left
-			}
+			w, _ = w.crashed(t, rt, script, both(rapid.SampledFrom([]int{0, 0, 0, 3, 20}).Draw(rt, "fail at")))
 		}
-		r = w.rig(t, cut(rt, script), counting(0))
+		r = w.rig(t, cut(rt, script), both(0))
 		defer r.close(t)
 		if err := r.p.Run(t.Context()); err != nil {
 			rt.Fatal(err)
@@ -215,8 +224,21 @@ func TestStateMissing(t *testing.T) {
 	r.close(t)
 	w = &world{w.broker, newWorld().disk}
 	r = w.rig(t, script, counting(0))
-	defer r.close(t)
-	if f := faultOf(r.p.Run(t.Context()), CodeStateMissing); f == nil || f.Hint == "" || f.Class != fault.Environment {
+	f := faultOf(r.p.Run(t.Context()), CodeStateMissing)
+	if f == nil || f.Class != fault.Environment || !strings.Contains(f.Hint, "cdcd checkpoint restore --remote") || !strings.Contains(f.Hint, "cdcd checkpoint forget") {
 		t.Fatal(f)
+	}
+	r.close(t)
+	forget(t, w.disk)
+	script.Txs = append(script.Txs, cdctest.Tx{ID: "a:2", Rows: []cdctest.Row{{Schema: cdctest.Table(1, "t"), Key: 5}}})
+	for range 2 { // and again: what is confirmed is this state's own
+		r = w.rig(t, script, counting(0))
+		if err := r.p.Run(t.Context()); err != nil {
+			t.Fatal("what the hint says was done:", err)
+		}
+		r.close(t)
+	}
+	if got := len(w.broker.kinds(sink.KindData)); got != 2 {
+		t.Errorf("%d messages of 2 rows", got)
 	}
 }

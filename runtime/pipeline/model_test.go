@@ -29,14 +29,28 @@ type stored struct {
 	Place               sink.Place
 	TxRows              uint64
 	TxLast, SubjectLast bool
+	KeyHeader           bool
 	Epoch               uint64 // of its writer
 	Fingerprint         string // of what its place's transaction was made by
+	Replay              uint64 // of the message
+	Replays             uint64 // up to the message
+	Original            string
 }
 
-func (w *modelSink) store(g *sink.Group, i int) stored {
+// store returns a message as it is kept behind others. Only some carry their
+// group's base, as with the chain; the others name the last one that did.
+func (w *modelSink) store(before []stored, g *sink.Group, i int) stored {
 	m := &g.Messages[i]
+	base := g.Base
+	if n := len(before); n > 0 && m.Place.Tx != "" && !m.Rebase && n%7 != 0 {
+		base = before[n-1].Base
+	}
 	s := stored{Kind: m.Kind, Subject: string([]byte(m.Subject)), Key: string(m.Key), Body: string(m.Body),
-		Headers: string(m.Headers), Base: g.Base, Place: m.Place, TxRows: m.TxRows, TxLast: m.TxLast, SubjectLast: m.SubjectLast, Epoch: w.epoch, Fingerprint: w.fingerprint}
+		Headers: string(m.Headers), Base: base, Place: m.Place, TxRows: m.TxRows, TxLast: m.TxLast, SubjectLast: m.SubjectLast, KeyHeader: m.KeyHeader, Epoch: w.epoch, Fingerprint: w.fingerprint}
+	s.Replay, s.Original = m.Replay, m.Original
+	if s.Replays = m.Replay; m.Replay == 0 && len(before) > 0 {
+		s.Replays = before[len(before)-1].Replays
+	}
 	s.Place.Tx = string(bytes.Clone([]byte(m.Place.Tx)))
 	return s
 }
@@ -54,7 +68,7 @@ func (b *broker) crash(w *modelSink, arrived, lost int) *broker {
 		for i := range g.Messages {
 			if arrived > 0 {
 				arrived--
-				c.messages = append(c.messages, w.store(g, i))
+				c.messages = append(c.messages, w.store(c.messages, g, i))
 			}
 		}
 	}
@@ -102,7 +116,12 @@ type modelSink struct {
 	done   []*sink.Group
 	out    []sink.Confirmed
 	closed bool
+
+	refuse int // bytes of a message from which on its row is refused
 }
+
+// RefusedBytes implements sink.Bounded.
+func (s *modelSink) RefusedBytes() int { return s.refuse }
 
 func newModelSink(b *broker) *modelSink { return &modelSink{b: b, ready: make(chan struct{}, 1)} }
 
@@ -121,13 +140,13 @@ func (s *modelSink) Claim(ctx context.Context, hint sink.Hint, initial func(cont
 		a.Base = pos
 	} else {
 		last := s.b.messages[len(s.b.messages)-1]
-		a.Base, a.At, a.Complete, a.Fingerprint = last.Base, last.Place, last.TxLast, last.Fingerprint
+		a.Base, a.At, a.Complete, a.Fingerprint, a.Replays = last.Base, last.Place, last.TxLast, last.Fingerprint, last.Replays
 		if hint.Exact && hint.Token == s.b.token() {
 			a.Base, a.At, a.Complete = hint.Position, sink.Place{}, false
 		}
 	}
 	for _, m := range s.b.messages {
-		if m.Kind == sink.KindData {
+		if m.Kind == sink.KindData && m.Replay == 0 {
 			a.Messages++
 		}
 	}
@@ -141,12 +160,28 @@ func (s *modelSink) Claim(ctx context.Context, hint sink.Hint, initial func(cont
 	}
 	s.b.epoch++
 	s.epoch, a.Epoch = s.b.epoch, s.b.epoch
-	m := stored{Kind: sink.KindMarker, Base: a.Base, Place: a.At, TxLast: a.Complete, Epoch: s.epoch, Fingerprint: s.fingerprint}
+	m := stored{Kind: sink.KindMarker, Base: a.Base, Place: a.At, TxLast: a.Complete, Epoch: s.epoch, Fingerprint: s.fingerprint, Replays: a.Replays}
 	if a.At.Tx != "" && !a.Complete {
 		m.Fingerprint = a.Fingerprint
 	}
 	s.b.messages = append(s.b.messages, m)
 	return a, nil
+}
+
+func (s *modelSink) Recount(_ context.Context, at sink.Anchor, f func(string)) (bool, error) {
+	s.b.mu.Lock()
+	defer s.b.mu.Unlock()
+	n, found := uint64(0), uint64(0)
+	for _, m := range s.b.messages {
+		if m.Kind != sink.KindData {
+			continue
+		}
+		if n++; n <= at.Messages && m.Place.Tx == at.At.Tx {
+			found++
+			f(m.Subject)
+		}
+	}
+	return found == at.At.N+1, nil
 }
 
 // token names the last message: no other is ever called the same.
@@ -202,7 +237,7 @@ func (s *modelSink) Wait(ctx context.Context) ([]sink.Confirmed, error) {
 				break
 			}
 			for i := range g.Messages {
-				s.b.messages = append(s.b.messages, s.store(g, i))
+				s.b.messages = append(s.b.messages, s.store(s.b.messages, g, i))
 			}
 			s.out = append(s.out, sink.Confirmed{Group: g, Token: s.b.token()})
 			s.done = append(s.done, g)

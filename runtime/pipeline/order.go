@@ -19,6 +19,9 @@ import (
 //	local changes    messages, in   in order   memory and        position,       the source may
 //	on disk          order, async              budget go back    token: synced   forget the log
 //
+// Behind (1) nothing needs the rows any more: their buffers go back to the source,
+// and the batch's reservation becomes what the messages take (Become).
+//
 // A crash after any of them is repaired by the next start: docs/design/order-of-writes.md.
 
 // gap is a place between two writes, where a crash is tried in tests.
@@ -54,9 +57,12 @@ type flight struct {
 	read       time.Time // off the log; zero without rows
 	messages   int
 	bytes      int
+	memory     int // that the group takes
 
 	rowsIn, rowsOut, dropped, dead uint64
-	data, changes                  uint64 // the attempt's, behind the batch
+	data, before, changes, replays uint64       // the attempt's, behind the batch
+	replayed                       bool         // the sink has had all that it gives
+	order                          *replayOrder // that it is the last of; nil for none
 }
 
 // release gives memory and budget back, once.
@@ -75,9 +81,12 @@ func (a *attempt) send(ctx context.Context, f *flight, changes *state.Changes) e
 	if err := p.spec.State.Persist(changes); err != nil { // (1)
 		return err
 	}
-	f.data = a.data
+	f.data, f.before, f.replays = a.data, a.data-a.render.pending(), a.replays
 	f.changes, a.open = p.spec.State.Changed()
 	p.reached(gapPersisted)
+	if f.batch != nil {
+		f.batch.Become(f.batch.Overhead() + int64(f.memory))
+	}
 	if f.group != nil {
 		if err := p.spec.Sink.Publish(ctx, f.group); err != nil { // (2)
 			return err
@@ -97,7 +106,11 @@ func (a *attempt) settle(f *flight) {
 	c.RowsOut += f.rowsOut
 	c.Dropped += f.dropped
 	c.Dead += f.dead
-	c.Messages, c.Changes = f.data, f.changes
+	c.Messages, c.Before, c.Changes, c.Replays = f.data, f.before, f.changes, f.replays
+	c.At, c.Complete, c.Forgot = "", false, false
+	if c.Restored = f.replayed; f.replayed {
+		c.Exact = false // the token names an earlier message
+	}
 	if f.group != nil {
 		c.Token = f.token
 		c.Number++
@@ -116,6 +129,9 @@ func (a *attempt) settle(f *flight) {
 	cond.done = *c
 	cond.mu.Unlock()
 	a.dirty = true
+	if f.order != nil {
+		f.order.add(-1)
+	}
 }
 
 // checkpoint makes the confirmed position durable, then tells the source.
@@ -123,9 +139,10 @@ func (a *attempt) settle(f *flight) {
 // A checkpoint pairs a message of the sink with a position behind it, between
 // which nothing was published. This run's first confirmed group makes such a
 // pair; until then the pair on disk stays, because what this run has read
-// without publishing anything may lie behind messages that it doesn't name.
+// without publishing anything may lie behind messages that it doesn't name. What
+// is replayed makes no pair.
 func (a *attempt) checkpoint() error {
-	if !a.dirty || !a.confirmedOnce {
+	if !a.dirty || !a.confirmedOnce && !a.done.Restored {
 		return nil
 	}
 	p := a.p

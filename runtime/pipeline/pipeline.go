@@ -25,6 +25,7 @@ const (
 	CodeSourceStopped = "source_stopped"
 	CodeSinkBroken    = "sink_broken"
 	CodeStateMissing  = "kv_missing"
+	CodeNotRerun      = "schedule_unsupported"
 
 	CodeHistoryUnreadable = "history_unreadable"
 )
@@ -32,10 +33,15 @@ const (
 const (
 	retryMin     = 100 * time.Millisecond
 	retryMax     = 10 * time.Second
+	retryFullMax = 2 * time.Second // of a sink that is full: it answers, and may have room at any time
 	standbyWait  = 15 * time.Second
 	commitEvery  = 200 * time.Millisecond
 	heartbeatGap = 10 * time.Second
 	heartbeatLog = 64 << 20 // bytes of log
+
+	// retryDeniedMin is of a sink that refuses the user: each try leaves a marker
+	// there, and somebody has to act.
+	retryDeniedMin = 2 * time.Second
 
 	// DrainDefault bounds how long a stop waits for what is in flight.
 	DrainDefault = 10 * time.Second
@@ -49,6 +55,9 @@ const (
 	Forever  Until = ""
 	CaughtUp Until = "caught-up" // delivered all that the log held when Run began
 	EOF      Until = "eof"       // the log ended; for sources whose log ends
+	// Finished: the transaction inside which delivery stopped is delivered, and
+	// nothing behind it begun.
+	Finished Until = "finished"
 )
 
 // Spec is what a pipeline is made of. The pipeline closes Source and Sink.
@@ -68,9 +77,11 @@ type Spec struct {
 	Config state.Steps
 	State  *state.Pipeline
 	Share  *budget.Share // for the status; nil for none
+	Chunks *budget.Share // for the status: cdc.Env.Chunks; nil for none
 	Log    *slog.Logger
 	Now    func() time.Time
 	Until  Until
+	Run    *RunSpec      // for a source that is run again and again; nil for others
 	Drain  time.Duration // 0 for DrainDefault
 }
 
@@ -85,6 +96,7 @@ type Pipeline struct {
 	mu      sync.Mutex
 	paused  bool
 	changed chan struct{} // closed and replaced when paused changes
+	orders  chan *replayOrder
 	head    *sdk.Position // for CaughtUp, taken by the first attempt
 	loaded  bool          // counters have been taken from the checkpoint
 }
@@ -100,7 +112,7 @@ func New(s Spec) *Pipeline {
 	if s.Drain == 0 {
 		s.Drain = DrainDefault
 	}
-	p := &Pipeline{spec: s, log: s.Log.With("pipeline", s.Name), changed: make(chan struct{})}
+	p := &Pipeline{spec: s, log: s.Log.With("pipeline", s.Name), changed: make(chan struct{}), orders: make(chan *replayOrder)}
 	p.cond.state, p.cond.since = StateStarting, s.Now()
 	return p
 }
@@ -159,6 +171,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		case err == nil && outcome.done:
 			p.set(StateEnded, outcome.reason, nil)
 			return nil
+		case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)): // stopped on the way: the loop's head says so
 		case err != nil && class != fault.Retryable && !sink.IsFenced(err):
 			p.set(StateHalted, err.Error(), err)
 			return err
@@ -170,6 +183,12 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		default:
 			p.set(StateRetrying, err.Error(), err)
 			p.count.restarts.Add(1)
+			if fault.HasCode(err, sink.CodeStreamFull) {
+				wait = min(wait, retryFullMax)
+			}
+			if fault.HasCode(err, sink.CodeDenied) {
+				wait = max(wait, retryDeniedMin)
+			}
 			p.sleep(ctx, wait)
 			wait = min(2*wait, retryMax)
 		}

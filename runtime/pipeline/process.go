@@ -6,6 +6,7 @@ import (
 
 	"github.com/cdcd-io/cdcd/cdc"
 	"github.com/cdcd-io/cdcd/internal/fault"
+	"github.com/cdcd-io/cdcd/runtime/sink"
 	"github.com/cdcd-io/cdcd/sdk"
 	"github.com/cdcd-io/cdcd/state"
 )
@@ -14,6 +15,9 @@ import (
 // heartbeats when nothing else goes out.
 func (a *attempt) process(ctx context.Context) error {
 	defer close(a.sent)
+	if err := a.finishReplayed(ctx); err != nil {
+		return a.cause(ctx, err)
+	}
 	quiet := time.NewTimer(heartbeatGap)
 	defer quiet.Stop()
 	for {
@@ -25,9 +29,18 @@ func (a *attempt) process(ctx context.Context) error {
 		case <-quiet.C:
 			err = a.heartbeat(ctx)
 			published = true
+		case o := <-a.orders():
+			published, err = true, a.carryOut(ctx, o)
 		case b, ok := <-a.batches:
+			if !ok && a.logEnded && a.replay != nil && a.replay.need > 0 {
+				return a.otherMessages()
+			}
 			if !ok { // the position that a stop leaves behind is the sink's too
-				return a.cause(ctx, a.heartbeat(ctx))
+				return a.cause(ctx, a.last(ctx))
+			}
+			if a.over { // what was read ahead is read again by whoever follows
+				b.Release()
+				continue
 			}
 			published, err = a.batch(ctx, b)
 			if err == nil && a.unnamed >= heartbeatLog {
@@ -45,9 +58,12 @@ func (a *attempt) process(ctx context.Context) error {
 
 // batch takes one batch as far as the sink.
 func (a *attempt) batch(ctx context.Context, b *cdc.Batch) (published bool, err error) {
-	f := &flight{batch: b, end: b.End, logPos: b.LogPos, exact: true}
+	f := &flight{batch: b, end: b.End, logPos: b.LogPos, exact: true, replayed: a.replay != nil}
 	if b.Batch == nil {
 		b.Batch = &sdk.Batch{}
+	}
+	if b.News != nil {
+		a.render.between()
 	}
 	if n := b.Txs(); n > 0 {
 		last := b.Tx(n - 1)
@@ -55,7 +71,9 @@ func (a *attempt) batch(ctx context.Context, b *cdc.Batch) (published bool, err 
 	} else {
 		f.exact = !a.render.sent()
 	}
-	err = a.fill(ctx, b, f)
+	if err = a.fill(ctx, b, f); err == nil {
+		err = a.leaveOut(b, f)
+	}
 	if err == nil {
 		err = a.send(ctx, f, &a.changes)
 	}
@@ -67,11 +85,20 @@ func (a *attempt) batch(ctx context.Context, b *cdc.Batch) (published bool, err 
 	}
 	a.end, a.endLog = b.End, b.LogPos
 	a.unnamed += b.LogBytes
+	if a.p.spec.Until == Finished && f.exact && !a.render.inside() && a.replay == nil {
+		a.over = true
+		a.stopReading()
+	}
 	return f.group != nil, a.launched(ctx, f)
 }
 
 // fill makes the batch's messages and local changes.
 func (a *attempt) fill(ctx context.Context, b *cdc.Batch, f *flight) error {
+	if b.News != nil {
+		f.group = a.render.newsMessage(b)
+		f.messages, f.bytes, f.memory = len(f.group.Messages), f.group.Bytes, a.render.memory
+		return nil
+	}
 	if b.Txs() == 0 {
 		if len(b.Definitions) > 0 {
 			return a.renderInto(f, b, b.Batch)
@@ -85,7 +112,9 @@ func (a *attempt) fill(ctx context.Context, b *cdc.Batch, f *flight) error {
 	if f.rowsIn > 0 {
 		f.read = b.Read
 	}
-	out, err := a.runSteps(ctx, b, f)
+	out, err := a.runSteps(ctx, a.steps, b.Batch, f, func(s Step, row sdk.Row, reason string) error {
+		return a.refused(s, b, row, reason, f)
+	})
 	if err != nil {
 		return err
 	}
@@ -97,10 +126,12 @@ func (a *attempt) fill(ctx context.Context, b *cdc.Batch, f *flight) error {
 func (a *attempt) renderInto(f *flight, b *cdc.Batch, out *sdk.Batch) (err error) {
 	f.group, err = a.render.group(b, out)
 	if err == nil {
+		a.refuseLarge(b.Begin, out, f)
+		a.compare(b.Batch)
 		a.stage(b, out, f)
 	}
 	if f.group != nil {
-		f.messages, f.bytes = len(f.group.Messages), f.group.Bytes
+		f.messages, f.bytes, f.memory = len(f.group.Messages), f.group.Bytes, a.render.memory
 	}
 	return err
 }
@@ -147,21 +178,34 @@ func (a *attempt) dropDone(b *cdc.Batch) {
 // heartbeat sends the reading position when it is exact and the sink doesn't
 // have it.
 func (a *attempt) heartbeat(ctx context.Context) error {
-	if a.end == a.named || a.render.sent() {
+	if a.end == a.named || a.render.sent() || a.replay != nil {
 		return nil
 	}
-	f := &flight{group: a.render.heartbeat(a.end, a.endLog), end: a.end, exact: true, logPos: a.endLog}
-	f.messages, f.bytes = len(f.group.Messages), f.group.Bytes
+	return a.told(ctx, a.render.heartbeat(a.end, a.endLog), a.end)
+}
+
+// last sends what stands behind all that was read.
+func (a *attempt) last(ctx context.Context) error {
+	if a.logEnded && a.rerun.Number > 0 {
+		return a.endRun(ctx)
+	}
+	return a.heartbeat(ctx)
+}
+
+// told sends a group that says where delivery stands, and nothing else.
+func (a *attempt) told(ctx context.Context, g *sink.Group, end sdk.Position) error {
+	f := &flight{group: g, end: end, exact: true, logPos: a.endLog}
+	f.messages, f.bytes = len(g.Messages), g.Bytes
 	if err := a.send(ctx, f, &a.changes); err != nil {
 		return err
 	}
 	return a.launched(ctx, f)
 }
 
-// runSteps runs a batch through all steps.
-func (a *attempt) runSteps(ctx context.Context, b *cdc.Batch, f *flight) (*sdk.Batch, error) {
-	rows := b.Batch
-	for _, s := range a.steps {
+// runSteps runs a batch through steps, and tells refuse of the rows that one of
+// them refuses.
+func (a *attempt) runSteps(ctx context.Context, steps []Step, rows *sdk.Batch, f *flight, refuse func(s Step, row sdk.Row, reason string) error) (*sdk.Batch, error) {
+	for _, s := range steps {
 		if rows.Rows() == 0 {
 			break
 		}
@@ -174,7 +218,7 @@ func (a *attempt) runSteps(ctx context.Context, b *cdc.Batch, f *flight) (*sdk.B
 				"the step did not keep the transactions of its input")
 		}
 		for _, failure := range out.Failed {
-			if err := a.refused(s, b, rows.Row(failure.Row), failure.Reason, f); err != nil {
+			if err := refuse(s, rows.Row(failure.Row), failure.Reason); err != nil {
 				return nil, err
 			}
 		}
@@ -189,7 +233,8 @@ func (a *attempt) runSteps(ctx context.Context, b *cdc.Batch, f *flight) (*sdk.B
 func (a *attempt) refused(s Step, b *cdc.Batch, row sdk.Row, reason string, f *flight) error {
 	switch s.OnError() {
 	case DeadLetter:
-		a.changes.Refuse(state.DeadLetter{Step: s.Name(), Position: b.Begin, Reason: reason, Time: a.p.spec.Now()}, row)
+		i := a.changes.Refuse(state.DeadLetter{DeadLetterKey: state.DeadLetterKey{Step: s.Name()}, Position: b.Begin, Reason: reason, Time: a.p.spec.Now()}, row)
+		a.written = append(a.written, origin{tx: row.TxIndex(), id: string(row.Tx().ID()), ordinal: row.Ordinal(), letter: i + 1})
 		f.dead++
 		return nil
 	case Skip:

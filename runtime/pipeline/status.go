@@ -52,10 +52,16 @@ type Status struct {
 	GuestBytes  int64 // linear memory of the steps
 	BudgetBytes int64 // held by batches in flight
 	DeadLetters int   // kept
+	// Replays is how many replays of dead letters the sink has confirmed, over all runs.
+	Replays uint64
 	// Gaps are what the source could not deliver, over all runs, oldest first.
 	Gaps     []cdc.Gap
 	Receipts []Receipt
 	Source   cdc.Status
+	// Run is the run that is done, as it began, and RunMessages the messages of rows
+	// that the sink has confirmed of it; zero without Spec.Run, and before the claim.
+	Run         cdc.Run
+	RunMessages uint64
 }
 
 // counters are written by one goroutine each and read by any.
@@ -78,6 +84,7 @@ type condition struct {
 	checkpoint time.Time
 	receipts   []Receipt
 	steps      []Step
+	run        cdc.Run
 }
 
 func (p *Pipeline) set(s State, reason string, err error) {
@@ -113,11 +120,18 @@ func (p *Pipeline) Status() Status {
 	if p.spec.Share != nil {
 		s.BudgetBytes = p.spec.Share.Used()
 	}
+	if p.spec.Chunks != nil {
+		s.BudgetBytes += p.spec.Chunks.Used()
+	}
 	c := &p.cond
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.State, s.Reason, s.Since, s.Fault, s.Lag = c.state, c.reason, c.since, c.fault, c.lag
+	s.Replays = c.done.Replays
 	s.Position, s.LogPos, s.Checkpoint, s.Receipts = c.done.Position, c.done.LogPos, c.checkpoint, c.receipts
+	if s.Run = c.run; s.Run.Number > 0 {
+		s.RunMessages = max(c.done.Messages, s.Run.Messages) - s.Run.Messages
+	}
 	s.Delivery = c.delivered.delivery()
 	if at := p.count.waiting.Load(); at != 0 {
 		s.Lag = p.spec.Now().Sub(time.UnixMicro(at))

@@ -50,6 +50,8 @@ type Hint struct {
 	Exact bool
 	// Messages is how many data messages the sink had then.
 	Messages uint64
+	// Replays is the number of the last replay that the sink had then.
+	Replays uint64
 	// Claiming, when set, is told the number of the claim before the sink records
 	// it, so that a writer knows its own messages whenever it dies. Its error
 	// ends Claim.
@@ -77,6 +79,9 @@ type Anchor struct {
 	// Messages is how many data messages the sink has up to the anchor. A sink
 	// that resumes where the hint says gives the hint's number.
 	Messages uint64
+	// Replays is the number of the last replay of which the sink has a message; 0
+	// for none. When At is not Complete and that replay's, messages of it are missing.
+	Replays uint64
 }
 
 // Place is a message's place in the source's log: the transaction, the row's
@@ -140,17 +145,26 @@ type MessageKind uint8
 
 // The kinds of messages.
 const (
-	KindData      MessageKind = iota // a changed row
-	KindSchema                       // a table's definition, before its first row
-	KindTxEnd                        // the end of a transaction that did not fit one batch, with its counts
-	KindHeartbeat                    // the position moved and nothing went out
-	KindMarker                       // a writer claimed the stream
-	KindHistory                      // a record of the source's history of definitions
+	KindData              MessageKind = iota // a changed row
+	KindSchema                               // a table's definition, before its first row
+	KindTxEnd                                // the end of a transaction that did not fit one batch, with its counts
+	KindHeartbeat                            // the position moved and nothing went out
+	KindMarker                               // a writer claimed the stream
+	KindHistory                              // a record of the source's history of definitions
+	KindReplay                               // a dead letter was replayed, and gave no data message
+	KindSwept                                // of a sink with keys: a key that went with its table's content
+	KindRunBegin                             // a run of a source that can be run again begins
+	KindRunEnd                               // and is delivered
+	KindSnapshotBegin                        // a copy of tables begins
+	KindSnapshotEnd                          // and is delivered
+	KindSnapshotCancelled                    // or is given up
+	KindSnapshotFailed                       // or can't go on
 )
 
 // String returns the value of the header Cdc-Kind.
 func (k MessageKind) String() string {
-	return [...]string{"data", "schema", "tx_end", "heartbeat", "marker", "history"}[k]
+	return [...]string{"data", "schema", "tx_end", "heartbeat", "marker", "history", "replay", "swept", "run_begin", "run_end",
+		"snapshot_begin", "snapshot_end", "snapshot_cancelled", "snapshot_failed"}[k]
 }
 
 // Message is one message. Its texts and body are views of the group's buffer.
@@ -158,14 +172,46 @@ type Message struct {
 	Kind    MessageKind
 	Subject string
 	Key     []byte // primary key, for sinks that want one
+	// KeyHeader says that the consumers of the message's format read the key
+	// beside the body: a sink with headers sends it as Cdc-Key.
+	KeyHeader bool
+	// Body may be empty: a tombstone, which says of a key that its row is gone. A
+	// sink without keys has nothing to say then.
 	Body    []byte
 	Headers []byte // "Name: value\n" lines that a connector asked for
 	Place   Place  // Place.Tx is empty where the group's Base is exact for the message
+	// Replay is the number of the replay that the message is of; 0 for one of the
+	// log. Its data messages are not counted in Messages: they are no function of
+	// the log. Original is then the place of the row in the log, tx#row.
+	Replay   uint64
+	Original string
 	// TxRows is how many followed rows the transaction has; 0 while unknown.
 	TxRows uint64
 	// TxLast says that no message of the place's transaction follows, also on a
 	// control message behind the last one; SubjectLast, none on the same subject.
 	TxLast, SubjectLast bool
+	// Rebase says that the group's Base is not merely before that of the messages
+	// in front of this one: a sink that has messages name the base of an earlier
+	// one must give this message its own.
+	Rebase bool
+	// Claim says that the body lies elsewhere, and Body only says so; a sink
+	// that takes no message of that size sets it.
+	Claim *Claim
+}
+
+// Claim is where the body of a message lies that is too large for the sink.
+type Claim struct {
+	Bucket, Name string
+	Digest       string // "SHA-256=" and the digest in URL-safe base64, as object stores have it
+	Bytes        int
+}
+
+// Bounded is what a sink has that leaves rows to be refused whose messages are
+// too large for it, so that they become dead letters.
+type Bounded interface {
+	// RefusedBytes returns how large a message may be, in body, headers and key;
+	// 0 when no row is refused for that. It is good from one Claim to the next.
+	RefusedBytes() int
 }
 
 // Group is the messages of one batch, published and confirmed together.
@@ -178,7 +224,9 @@ type Group struct {
 	// is confirmed.
 	End      sdk.Position
 	Messages []Message
-	Bytes    int // of subjects, headers and bodies, for windows
+	// Run is the number of the run that all of them belong to; empty for none.
+	Run   string
+	Bytes int // of subjects, headers and bodies, for windows
 	// Buf holds the bytes that the messages are views of.
 	Buf []byte
 	// Done is called once the sink no longer needs the group.
@@ -201,11 +249,50 @@ type Historian interface {
 	History(ctx context.Context, token string, f func(body []byte) error) error
 }
 
+// Recounter is what a sink has that can tell what it was given of a transaction.
+type Recounter interface {
+	// Recount goes through the data messages of at.At's transaction up to that
+	// place, in order, and calls f with the subject of each. at is the Anchor of
+	// Claim, or an earlier place with its number of Messages. It is called after
+	// Claim, before anything is published. all is false when the sink does not
+	// have all of them any more; f has then been called with some.
+	Recount(ctx context.Context, at Anchor, f func(subject string)) (all bool, err error)
+}
+
 // LastWritten is what a sink has that tells when its last message was written,
 // by whichever writer: a fenced pipeline waits for a silence.
 type LastWritten interface {
 	// LastWritten returns the broker's time of the last message; zero for none.
 	LastWritten(ctx context.Context) (time.Time, error)
+}
+
+// Audited is what a sink has that can look over what it wrote, apart from
+// writing: while it is idle, and for what writing doesn't notice.
+type Audited interface {
+	// Audit looks at the sink as it is now and compares that with the last time.
+	// It may be called at any time from one goroutine beside all others. Without
+	// anything to look at yet, Health.Name is empty.
+	Audit(ctx context.Context) (Health, error)
+}
+
+// Health is how that what a sink wrote to is.
+type Health struct {
+	Name            string // of the stream
+	Messages, Bytes uint64
+	// BytesMax is what it may have as things are: its own limit, or what the
+	// server has room for if that is less; 0 for no limit that is known.
+	BytesMax uint64
+	// Full is when it is full at the rate of the last while; nil when it does not
+	// grow, has no limit, or was not looked at for long enough.
+	Full *time.Duration
+	// Deleted is how many messages are missing from its middle.
+	Deleted uint64
+	// Replicas is how many copies there should be, and Current how many of them
+	// have everything; Behind is by how many messages the worst lags.
+	Replicas, Current int
+	Behind            uint64
+	// Alarms are what is wrong, each with its way out.
+	Alarms []*fault.Fault
 }
 
 // Codes of faults that sinks share.
@@ -224,6 +311,12 @@ const (
 	CodeStreamGone = "stream_gone"
 	// CodeStreamGaps: messages were deleted from the middle of the stream.
 	CodeStreamGaps = "stream_gaps"
+	// CodeStreamPurged: messages were deleted from the stream's beginning before their time.
+	CodeStreamPurged = "stream_purged"
+	// CodeStreamFilling: the stream will be full within a day.
+	CodeStreamFilling = "stream_filling"
+	// CodeStreamReplicas: copies of the stream are missing, or lag behind.
+	CodeStreamReplicas = "stream_replicas"
 	// CodeAnchorGone: the message that says where to resume was purged or has expired.
 	CodeAnchorGone = "anchor_gone"
 	// CodeStreamFull: the sink is at its limit and refuses messages.
@@ -234,6 +327,8 @@ const (
 	CodeHeaderReserved = "header_reserved"
 	// CodeSinkUnreachable: the sink does not answer, and not for lack of trying.
 	CodeSinkUnreachable = "sink_unreachable"
+	// CodeDenied: the sink's server refuses something to the user that cdcd logs in as.
+	CodeDenied = "sink_denied"
 )
 
 // IsFenced reports whether another writer took over.

@@ -79,6 +79,8 @@ func newCollector(states States, status func() []Status, now func() time.Time) *
 			add(float64(s.RowsSkipped), "skipped")
 			add(float64(s.DeadLetters), "dead_letter")
 		})
+	gauge("dead_letters", "Dead letters that are kept now.", func(s *Status) float64 { return float64(s.DeadLettersKept) })
+	counter("replays_total", "Replays of dead letters that the sink has confirmed; restarts don't reset it.", func(s *Status) uint64 { return s.Replays })
 	counter("sink_messages_total", "Messages published.", func(s *Status) uint64 { return s.Sink.Messages })
 	counter("sink_bytes_total", "Bytes of published messages.", func(s *Status) uint64 { return s.Sink.Bytes })
 	counter("restarts_total", "Times that the pipeline began anew after a fault that may pass.", func(s *Status) uint64 { return s.Restarts })
@@ -89,7 +91,73 @@ func newCollector(states States, status func() []Status, now func() time.Time) *
 	})
 	gauge("guest_memory_bytes", "Linear memory of the pipeline's steps.", func(s *Status) float64 { return float64(s.GuestBytes) })
 	gauge("budget_bytes", "Bytes that batches in flight hold of the budget.", func(s *Status) float64 { return float64(s.BudgetBytes) })
+	c.snapshots(metric)
+	c.schedules(metric)
 	return c
+}
+
+// schedules adds the metrics of pipelines that run by a schedule.
+func (c *collector) schedules(metric func(prometheus.ValueType, string, string, []string, func(*Status, func(float64, ...string)))) {
+	of := func(kind prometheus.ValueType, name, help string, labels []string, emit func(*Schedule, func(float64, ...string))) {
+		metric(kind, name, help, labels, func(s *Status, add func(float64, ...string)) {
+			if s.Schedule != nil {
+				emit(s.Schedule, add)
+			}
+		})
+	}
+	of(prometheus.CounterValue, "schedule_runs_total", "Runs that were due, by what became of them: ok, failed, skipped because the one before still went, missed because cdcd was not there.",
+		[]string{"result"}, func(s *Schedule, add func(float64, ...string)) {
+			add(float64(s.OK), RunOK)
+			add(float64(s.Failed), RunFailed)
+			add(float64(s.Skipped), "skipped")
+			add(float64(s.Missed), "missed")
+		})
+	of(prometheus.GaugeValue, "schedule_running", "1 while a run goes, else 0.", nil, func(s *Schedule, add func(float64, ...string)) { add(bit(s.Running)) })
+	of(prometheus.GaugeValue, "schedule_next_timestamp_seconds", "When the next run is due.", nil, func(s *Schedule, add func(float64, ...string)) {
+		if s.Next != nil {
+			add(float64(s.Next.UnixMilli()) / 1000)
+		}
+	})
+	last := func(name, help string, value func(*Run) float64) {
+		of(prometheus.GaugeValue, name, help, nil, func(s *Schedule, add func(float64, ...string)) {
+			if s.Last != nil && s.Last.Ended != nil {
+				add(value(s.Last))
+			}
+		})
+	}
+	last("schedule_last_run_seconds", "How long the last run took.", func(r *Run) float64 { return r.TookSeconds })
+	last("schedule_last_end_timestamp_seconds", "When the last run ended.", func(r *Run) float64 { return float64(r.Ended.UnixMilli()) / 1000 })
+	last("schedule_last_ok", "1 when the last run delivered everything, 0 when it failed.", func(r *Run) float64 { return bit(r.Result == RunOK) })
+}
+
+// snapshots adds the metrics of copies of tables: of tables that are being
+// copied, which are few at a time.
+func (c *collector) snapshots(metric func(prometheus.ValueType, string, string, []string, func(*Status, func(float64, ...string)))) {
+	gauge := func(name, help string, value func(*Snapshot) float64) {
+		metric(prometheus.GaugeValue, name, help, nil, func(s *Status, add func(float64, ...string)) {
+			if s.Source.Snapshot != nil {
+				add(value(s.Source.Snapshot))
+			}
+		})
+	}
+	table := func(name, help string, value func(*SnapshotTable) float64) {
+		metric(prometheus.GaugeValue, name, help, []string{"table"}, func(s *Status, add func(float64, ...string)) {
+			for i := 0; s.Source.Snapshot != nil && i < len(s.Source.Snapshot.Tables); i++ {
+				t := &s.Source.Snapshot.Tables[i]
+				add(value(t), t.Table)
+			}
+		})
+	}
+	gauge("snapshot_complete", "1 once all tables are copied, else 0.", func(s *Snapshot) float64 { return bit(s.Complete) })
+	gauge("snapshot_rows", "Rows read of tables since the process started.", func(s *Snapshot) float64 { return float64(s.Rows) })
+	gauge("snapshot_tables_copied", "Tables that were finished since the process started.", func(s *Snapshot) float64 { return float64(s.Copied) })
+	gauge("snapshot_tables_left", "Tables that are not begun yet.", func(s *Snapshot) float64 { return float64(s.Left) })
+	table("snapshot_table_rows", "Rows read so far of a table that is being copied.", func(t *SnapshotTable) float64 { return float64(t.Rows) })
+	table("snapshot_table_rows_estimated", "Rows that the table has in all, by the server's guess, corrected by what was read.",
+		func(t *SnapshotTable) float64 { return float64(t.RowsEstimated) })
+	table("snapshot_table_chunks", "Chunks read of the table since the process started.", func(t *SnapshotTable) float64 { return float64(t.Chunks) })
+	table("snapshot_table_rows_per_second", "How fast the table is read.", func(t *SnapshotTable) float64 { return t.RowsPerSecond })
+	table("snapshot_table_left_seconds", "How long the table takes yet, at that speed; 0 while not known.", func(t *SnapshotTable) float64 { return t.LeftSeconds })
 }
 
 func bit(b bool) float64 {

@@ -27,6 +27,8 @@ What a connector counts with the capability ` + "`metrics`" + ` is shown as ` + 
 // pipeline's.
 var sections = []struct{ title, prefix, text string }{
 	{"Pipelines", "cdcd_", ""},
+	{"Streams", "cdcd_stream_", "As the stream's leader told when the stream was last looked over, every 30 seconds while the pipeline runs.\n"},
+	{"Embedded NATS", "cdcd_nats_", ""},
 	{"Connectors", "cdcd_wasm_", "Those with the label `step` are of a step's instances, and are kept while it has none. The others are the daemon's, over all connectors.\n"},
 }
 
@@ -34,8 +36,12 @@ var sections = []struct{ title, prefix, text string }{
 func TestMetricsPage(t *testing.T) {
 	left := 1.0
 	r := Registry("v1", States{"streaming"}, func() []Status {
-		return []Status{{Pipeline: "p", State: "streaming", CheckpointAt: time.Unix(1, 0), Source: Source{RetentionSeconds: &left}}}
+		return []Status{{Pipeline: "p", State: "streaming", CheckpointAt: time.Unix(1, 0), Source: Source{RetentionSeconds: &left, Snapshot: &Snapshot{Tables: []SnapshotTable{{Table: "d.t"}}}},
+			Schedule: &Schedule{Next: &time.Time{}, Last: &Run{Ended: &time.Time{}}}}}
 	}, time.Now)
+	r.MustRegister(NewStreams([]string{"stream_gaps"}, func() []Status {
+		return []Status{{Pipeline: "p", Stream: &Stream{BytesMax: 1, UntilFullSeconds: &left}}}
+	}), NewNATS(func() *NATS { return &NATS{} }))
 	r.MustRegister(NewGuests(func() Guests { return Guests{Steps: []GuestStep{{Pipeline: "p", Step: "s"}}} }))
 	rows := make([]strings.Builder, len(sections))
 	for _, f := range scraped(t, r) {

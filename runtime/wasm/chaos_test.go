@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,7 +16,7 @@ import (
 	"github.com/cdcd-io/cdcd/internal/fault"
 )
 
-// chaosEnv has the test binary be the child of TestChaos: "seed seconds".
+// chaosEnv has the test binary be the child of TestChaos: "seed seconds cache".
 const chaosEnv = "CDCD_WASM_CHAOS"
 
 // Memory that is unmapped too early is the end of the process, which no test
@@ -31,7 +32,7 @@ func TestChaos(t *testing.T) {
 	}
 	seed := uint64(time.Now().UnixNano())
 	cmd := exec.Command(os.Args[0], "-test.run=^TestChaos$", "-test.timeout="+fmt.Sprint(time.Duration(seconds)*time.Second+2*time.Minute))
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d", chaosEnv, seed, seconds))
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d %s", chaosEnv, seed, seconds, filepath.Join(buildDir, "cache")))
 	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "PASS") {
 		t.Errorf("seed %d: %v\n%s", seed, err, out)
 	}
@@ -168,10 +169,11 @@ func isEnd(err error) bool {
 func chaos(t *testing.T) {
 	var seed uint64
 	var seconds int
-	if _, err := fmt.Sscan(os.Getenv(chaosEnv), &seed, &seconds); err != nil {
+	var cache string // the parent's: compiling a Go guest takes longer than the chaos
+	if _, err := fmt.Sscan(os.Getenv(chaosEnv), &seed, &seconds, &cache); err != nil {
 		t.Fatal(err)
 	}
-	h, err := NewHost(Options{Compile: CompileHere, Idle: 3 * time.Millisecond, MemoryBytesMax: 60 << 20, PipelineBytesMax: 40 << 20, CacheDir: t.TempDir()})
+	h, err := NewHost(Options{Compile: CompileHere, Idle: 3 * time.Millisecond, MemoryBytesMax: 60 << 20, PipelineBytesMax: 40 << 20, CacheDir: cache})
 	if err != nil {
 		t.Fatal(err)
 	}

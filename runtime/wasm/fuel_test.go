@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -38,27 +39,6 @@ func spinner(t testing.TB, name string, c InstanceConfig) *Instance {
 		t.Fatal(err)
 	}
 	return i
-}
-
-// Whatever a guest is at, it ends soon after its time.
-func TestTimeEndsEveryGuest(t *testing.T) {
-	const limit = 30 * time.Millisecond
-	for name := range spin {
-		t.Run(name, func(t *testing.T) {
-			best := time.Hour
-			for range 5 { // the machine has other work: the best counts
-				i := spinner(t, name, InstanceConfig{Time: limit})
-				began := time.Now()
-				err := i.Transform(t.Context(), batchOf("x"), &Result{})
-				best = min(best, time.Since(began)-limit)
-				refusedFor(t, err, codeTimeout, "did not return within 30ms")
-				_, _ = i.Close(t.Context())
-			}
-			if t.Logf("ended %v after its time", best); best > 10*time.Millisecond {
-				t.Errorf("ended %v after its time", best)
-			}
-		})
-	}
 }
 
 func TestCancellationEndsEveryGuest(t *testing.T) {
@@ -149,10 +129,11 @@ func TestRecursionIsBounded(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			before := residentKB(t)
+			residentKB(t) // collects
 			if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
 				skip.For(t, "/proc/self/clear_refs, with which the peak of resident memory is reset: %v", err)
 			}
+			before := peakKB(t)
 			err = i.Transform(t.Context(), batchOf("recurse"), &Result{})
 			peak := peakKB(t)
 			refusedFor(t, err, codeTrap, "too deep")
@@ -164,22 +145,21 @@ func TestRecursionIsBounded(t *testing.T) {
 }
 
 // peakKB is the most that was resident since the peak was reset.
-func peakKB(t *testing.T) int {
+func peakKB(t *testing.T) int { return statusKB(t, "VmHWM") }
+
+// statusKB is a figure of /proc/self/status.
+func statusKB(t *testing.T, name string) int {
+	t.Helper()
 	p, err := os.ReadFile("/proc/self/status")
 	if err != nil {
-		t.Fatal(err)
+		skip.For(t, "/proc/self/status, where memory is measured")
 	}
-	for line := range strings.Lines(string(p)) {
-		if f := strings.Fields(line); f[0] == "VmHWM:" {
-			n := 0
-			for _, c := range f[1] {
-				n = 10*n + int(c-'0')
-			}
-			return n
-		}
+	_, rest, _ := strings.Cut("\n"+string(p), "\n"+name+":")
+	n := 0
+	if _, err := fmt.Sscan(rest, &n); err != nil {
+		t.Fatalf("%s: %v", name, err)
 	}
-	t.Fatal("no VmHWM")
-	return 0
+	return n
 }
 
 // A guest at work lets the collector in: unmetered, a collection waits until
@@ -187,7 +167,7 @@ func peakKB(t *testing.T) int {
 func TestSpinningGuestLetsTheCollectorIn(t *testing.T) {
 	for _, name := range []string{"loop", "fill", "exponential"} {
 		t.Run(name, func(t *testing.T) {
-			const limit = 2 * time.Second
+			const limit = 20 * time.Second // until it is closed
 			i := spinner(t, name, InstanceConfig{Time: limit})
 			done := make(chan error, 1)
 			go func() { done <- i.Transform(t.Context(), batchOf("x"), &Result{}) }()
@@ -196,14 +176,14 @@ func TestSpinningGuestLetsTheCollectorIn(t *testing.T) {
 				time.Sleep(time.Millisecond)
 			}
 			var took []time.Duration
-			for began := time.Now(); time.Since(began) < limit/2; {
+			for range 21 {
 				at := time.Now()
 				runtime.GC()
 				took = append(took, time.Since(at))
 			}
 			slices.Sort(took) // on a machine with other work the worst is the machine's doing
 			median := took[len(took)/2]
-			if t.Logf("%d collections, median %v, worst %v", len(took), median, took[len(took)-1]); median > limit/8 {
+			if t.Logf("%d collections, median %v, worst %v", len(took), median, took[len(took)-1]); median > 250*time.Millisecond {
 				t.Errorf("collections took %v while a guest was spinning", median)
 			}
 			_, _ = i.Close(t.Context())

@@ -20,6 +20,9 @@ func processorTime(t testing.TB) time.Duration {
 
 // What is estimated of a Go guest is about what comes of it, and is there soon.
 func TestInspectEstimates(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine, and seconds of compiling: the short form is for the race detector")
+	}
 	module := goGuest(t, "lab")
 	best := time.Hour
 	var x *Inspection
@@ -31,7 +34,7 @@ func TestInspectEstimates(t *testing.T) {
 		}
 		best = min(best, processorTime(t)-began)
 	}
-	if t.Logf("%d bytes inspected in %v", len(module), best); best > 50*time.Millisecond && !testing.Short() { // the short form runs under the race detector
+	if t.Logf("%d bytes inspected in %v", len(module), best); best > 50*time.Millisecond {
 		t.Errorf("inspecting took %v", best)
 	}
 	h, err := NewHost(Options{Compile: CompileHere, CacheDir: filepath.Join(t.TempDir(), "cache")})

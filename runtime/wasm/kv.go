@@ -301,7 +301,7 @@ func kvKey(mem []byte, addr, length uint64) []byte {
 	return at(mem, addr, length)
 }
 
-// begin readies the kv for an operation on a key, or answers why it is not.
+// kvBegin readies the kv for an operation on a key, or answers why it is not.
 func (i *Instance) kvBegin(stack []uint64, ops int) bool {
 	if i.kv == nil || i.rowsEnd == 0 {
 		reply(stack, sdk.CapNoBatch)

@@ -77,7 +77,7 @@ func (l *ledger) giveUpTo(end *ledger, bytes, maps int64) {
 	}
 }
 
-// begin and end count instances.
+// count adds instances, or takes them off, here and all around.
 func (l *ledger) count(instances int64) {
 	for at := l; at != nil; at = at.within {
 		at.instances.add(instances)

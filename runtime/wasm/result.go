@@ -47,9 +47,29 @@ func (r *Result) reset() {
 	r.Passed, r.Edited, r.Dropped, r.Replaced, r.Calls, r.Fuel = 0, 0, 0, 0, 0, 0
 	r.Dead, r.Writes = r.Dead[:0], r.Writes[:0]
 	r.verdicts, r.edited, r.editedParts = r.verdicts[:0], false, 0
+	r.shrink()
 	r.given.Reset()
 	r.given.BeginTx(sdk.TxInfo{})
 	r.sources = r.sources[:0]
+}
+
+// resultKeptMax is the room of a buffer that is kept for the next batch: that of
+// a large row is not.
+const resultKeptMax = 1 << 20
+
+func (r *Result) shrink() {
+	if r.given.Cap() > resultKeptMax {
+		r.given = sdk.Builder{}
+	}
+	if r.merged.Cap() > resultKeptMax {
+		r.merged = sdk.Builder{}
+	}
+	if cap(r.work.Bytes()) > resultKeptMax {
+		r.work = sdk.Batch{}
+	}
+	if cap(r.output) > resultKeptMax {
+		r.output, r.outBatch = nil, sdk.Batch{}
+	}
 }
 
 // count adds up the verdicts of a whole batch.

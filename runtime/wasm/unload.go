@@ -286,13 +286,15 @@ func (u Unloaded) String() string {
 	return fmt.Sprintf("%.1f MiB unmapped, nothing left", float64(u.CodeBytesUnmapped)/(1<<20))
 }
 
-// verifyTime bounds Verify.
-const verifyTime = time.Second
+// verifyTime bounds Verify. A process that gets no processor for a second has not
+// lost anything.
+const verifyTime = 5 * time.Second
 
 // Verify closes code that is kept for a pipeline that may come back, has the
-// collector run, and waits, a second at most, until all the machine code that was let go is seen to
-// be unmapped. The error is a fault of code unload_incomplete when some is left;
-// while something is being loaded, which may have taken its place, that can't be told.
+// collector run, and waits, five seconds at most, until all the machine code that
+// was let go is seen to be unmapped. The error is a fault of code unload_incomplete
+// when some is left; while something is being loaded, which may have taken its
+// place, that can't be told.
 func (h *Host) Verify(ctx context.Context) (Unloaded, error) {
 	began := time.Now()
 	h.mu.Lock()

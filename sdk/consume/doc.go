@@ -20,7 +20,11 @@
 // The order is the stream's, never another: a Reader fetches from a sequence,
 // so nothing comes late because an acknowledgement was missing. It checks what
 // it reads: the dense counter when it reads all subjects, rising order when it
-// reads one (Config.Narrow).
+// reads one (Config.Narrow), and at the end of a transaction that came in parts
+// what its tx_end counts on each subject.
+//
+// The body of a row that is too large for a message lies in an object store: the
+// Reader fetches it and compares its digest before the row is handed out.
 //
 // Neighbours: sdk is all that it knows of cdcd; nats.go is the connection. The
 // headers and the format are those of docs/reference/messages.md.

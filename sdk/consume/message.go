@@ -17,6 +17,31 @@ type Place struct {
 	N     uint64 // number among the transaction's messages
 }
 
+// Original is the place in the log of a replayed row.
+type Original struct {
+	Tx  string // the transaction: its GTID, or file:position
+	Row uint64 // number among the transaction's followed rows
+	// Replay is the number of the replay: it rises from one replayed row of the pipeline
+	// to the next, and none has that of another.
+	Replay uint64
+}
+
+// parseOriginal reads the headers of a replayed row; nil without them.
+func parseOriginal(at, number string) (*Original, error) {
+	if at == "" {
+		return nil, nil
+	}
+	tx, row, ok := cutLast(at, '#')
+	o := &Original{Tx: tx}
+	var err, err2 error
+	o.Row, err = strconv.ParseUint(row, 10, 64)
+	o.Replay, err2 = strconv.ParseUint(number, 10, 64)
+	if !ok || tx == "" || err != nil || err2 != nil || o.Replay == 0 {
+		return nil, fmt.Errorf("Cdc-Original-Pos %.100q, Cdc-Replay %.40q: want tx#row and a number", at, number)
+	}
+	return o, nil
+}
+
 // parsePlace reads "tx#row.part/parts#n".
 func parsePlace(s string) (p Place, err error) {
 	rest, n, ok := cutLast(s, '#')
@@ -57,10 +82,18 @@ func cutLast(s string, sep byte) (before, after string, ok bool) {
 type Message struct {
 	Subject  string
 	Sequence uint64 // in the stream
-	Counter  uint64 // Cdc-Seq: dense over the pipeline's rows
+	Counter  uint64 // Cdc-Seq: dense over the pipeline's rows; of a replayed row, that of the row before it
 	Place    Place
+	// Original is where a replayed row comes from: a dead letter of that transaction
+	// and row of the log, which somebody let come by again. Older than its neighbours, it
+	// stands where it was let through. The transaction of Place is then one made for it
+	// alone. Nil for a row in its place.
+	Original *Original
 	Header   map[string][]string // all headers, those that a connector gave included
 	Body     []byte              // in the pipeline's format
+	// Claim is where Body was, of a row that is too large for a message; otherwise
+	// nil. The Body has been fetched and verified.
+	Claim *Claim
 }
 
 // Op is what happened to a row.

@@ -30,6 +30,9 @@ type Config struct {
 	From Mark
 	// TxBytesMax bounds a Tx; a larger transaction comes in parts. 0 is 16 MiB.
 	TxBytesMax int
+	// Snapshots hands out what is told of copies of tables as well: as a Tx that has a
+	// Snapshot and no rows, between two others. Not with Narrow.
+	Snapshots bool
 	// UntilCaughtUp ends Run with nil once everything is read that the stream
 	// had when Run began.
 	UntilCaughtUp bool
@@ -54,9 +57,11 @@ var (
 type Reader struct {
 	config Config
 	stream jetstream.Stream
+	claims claims
 	mark   Mark // behind the last message read
 	known  bool // mark.Counter is one that a message had
 	tx     assembler
+	tally  tally
 	until  uint64
 }
 
@@ -65,6 +70,9 @@ type Reader struct {
 func Open(ctx context.Context, nc *nats.Conn, c Config) (*Reader, error) {
 	if c.Narrow && (len(c.Subjects) != 1 || strings.ContainsAny(c.Subjects[0], "*>")) {
 		return nil, errors.New("consume: Narrow wants exactly one subject, without wildcards")
+	}
+	if c.Narrow && c.Snapshots {
+		return nil, errors.New("consume: Narrow reads one subject, and Snapshots are told of on another")
 	}
 	if c.TxBytesMax <= 0 {
 		c.TxBytesMax = 16 << 20
@@ -77,7 +85,7 @@ func Open(ctx context.Context, nc *nats.Conn, c Config) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", c.Stream, err)
 	}
-	r := &Reader{config: c, stream: s, mark: c.From, known: c.From.Counter > 0,
+	r := &Reader{config: c, stream: s, claims: claims{js: js}, mark: c.From, known: c.From.Counter > 0,
 		tx: assembler{bytesMax: c.TxBytesMax, narrow: c.Narrow, begun: c.From.Open}}
 	return r, r.check(s.CachedInfo())
 }
@@ -108,6 +116,7 @@ const (
 	resetAttempts   = 3
 	retryMin        = 50 * time.Millisecond
 	retryMax        = 5 * time.Second
+	answerTimeout   = 10 * time.Second
 )
 
 // Run hands every transaction to f, in commit order, until ctx ends, f returns
@@ -153,7 +162,7 @@ func (r *Reader) read(ctx context.Context, f func(context.Context, *Tx) error) e
 		return r.lost(ctx, err)
 	}
 	if r.config.Narrow && r.config.UntilCaughtUp {
-		info, err := consumer.Info(ctx)
+		info, err := infoOf(ctx, consumer)
 		if err != nil {
 			return r.lost(ctx, err)
 		}
@@ -167,11 +176,11 @@ func (r *Reader) read(ctx context.Context, f func(context.Context, *Tx) error) e
 	}
 	defer messages.Stop()
 	for !r.caughtUp() {
-		m, err := messages.Next(jetstream.NextContext(ctx))
+		m, err := r.next(ctx, messages)
 		if err != nil {
-			return r.lost(ctx, err)
+			return err
 		}
-		done, err := r.take(m)
+		done, err := r.take(ctx, m)
 		if err != nil {
 			return err
 		}
@@ -182,6 +191,47 @@ func (r *Reader) read(ctx context.Context, f func(context.Context, *Tx) error) e
 		}
 	}
 	return nil
+}
+
+// infoOf has the bound that an ordered consumer's Info lacks: a request on its
+// way when the server ends is never answered.
+func infoOf(ctx context.Context, consumer jetstream.Consumer) (*jetstream.ConsumerInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	return consumer.Info(ctx)
+}
+
+// next returns the next message. Who wants to come to an end does not wait for
+// messages that the stream had when Run began and has no more.
+func (r *Reader) next(ctx context.Context, messages jetstream.MessagesContext) (jetstream.Msg, error) {
+	if !r.config.UntilCaughtUp {
+		m, err := messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return nil, r.lost(ctx, err)
+		}
+		return m, nil
+	}
+	one, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	m, err := messages.Next(jetstream.NextContext(one))
+	if err == nil {
+		return m, nil
+	}
+	if one.Err() == nil || ctx.Err() != nil {
+		return nil, r.lost(ctx, err)
+	}
+	asked, cancelAsked := context.WithTimeout(ctx, answerTimeout)
+	defer cancelAsked()
+	info, askErr := r.stream.Info(asked)
+	switch {
+	case askErr != nil:
+		return nil, r.lost(ctx, askErr)
+	case info.State.LastSeq < r.until:
+		return nil, fmt.Errorf("stream %s ends at %d, and had messages up to %d: %w", r.config.Stream, info.State.LastSeq, r.until, ErrMissing)
+	case info.State.Msgs == 0 || info.State.FirstSeq > r.until:
+		return nil, fmt.Errorf("stream %s begins at %d, and messages up to %d were to be read: %w", r.config.Stream, info.State.FirstSeq, r.until, ErrExpired)
+	}
+	return nil, r.lost(ctx, err)
 }
 
 func (r *Reader) caughtUp() bool { return r.config.UntilCaughtUp && r.mark.Sequence >= r.until }
@@ -197,7 +247,7 @@ func (r *Reader) lost(ctx context.Context, err error) error {
 }
 
 // take checks one message and gives it to the assembler.
-func (r *Reader) take(m jetstream.Msg) ([]*Tx, error) {
+func (r *Reader) take(ctx context.Context, m jetstream.Msg) ([]*Tx, error) {
 	meta, err := m.Metadata()
 	if err != nil {
 		return nil, err
@@ -209,6 +259,14 @@ func (r *Reader) take(m jetstream.Msg) ([]*Tx, error) {
 	place := h.Get("Cdc-Pos")
 	if place == "" {
 		return nil, fmt.Errorf("stream %s, message %d on %s: %w", r.config.Stream, seq, m.Subject(), ErrForeign)
+	}
+	wanted := h.Get("Cdc-Kind") == "" && r.wants(m.Subject())
+	var body []byte
+	var claim *Claim
+	if wanted { // before anything is noted: another try begins with this message
+		if body, claim, err = r.body(ctx, m, seq); err != nil {
+			return nil, err
+		}
 	}
 	if err := r.writer(h.Get("Cdc-Epoch"), seq); err != nil {
 		return nil, err
@@ -222,15 +280,34 @@ func (r *Reader) take(m jetstream.Msg) ([]*Tx, error) {
 		in.tx = p.Tx
 	}
 	r.mark.Sequence = seq
+	if h.Get("Cdc-Kind") == "tx_end" {
+		if err := r.tally.check(p, m.Data()); err != nil {
+			return nil, fmt.Errorf("stream %s, message %d: %w", r.config.Stream, seq, err)
+		}
+	}
 	if h.Get("Cdc-Kind") == "" {
-		if err := r.count(h.Get("Cdc-Seq"), seq); err != nil {
+		original, err := parseOriginal(h.Get("Cdc-Original-Pos"), h.Get("Cdc-Replay"))
+		if err != nil {
+			return nil, fmt.Errorf("stream %s, message %d: %w: %w", r.config.Stream, seq, ErrForeign, err)
+		}
+		if err := r.count(h.Get("Cdc-Seq"), seq, original != nil); err != nil {
 			return nil, err
 		}
-		if r.wants(m.Subject()) {
-			in.message = &Message{Subject: m.Subject(), Sequence: seq, Counter: r.mark.Counter, Place: p, Header: h, Body: m.Data()}
+		if !r.config.Narrow && h.Get("Cdc-Tx-Rows") == "" && original == nil { // of a transaction in parts
+			r.tally.add(p, m.Subject())
+		}
+		if wanted {
+			in.message = &Message{Subject: m.Subject(), Sequence: seq, Counter: r.mark.Counter, Place: p, Original: original, Header: h, Body: body, Claim: claim}
 		}
 	}
 	in.mark = r.mark
+	if r.config.Snapshots && SnapshotEvent(h.Get("Cdc-Kind")).known() {
+		s, err := parseSnapshot(m.Data())
+		if err != nil {
+			return nil, fmt.Errorf("stream %s, message %d: %w: %w", r.config.Stream, seq, ErrForeign, err)
+		}
+		return r.tx.between(in, s), nil
+	}
 	return r.tx.add(in), nil
 }
 
@@ -247,14 +324,19 @@ func (r *Reader) writer(epoch string, seq uint64) error {
 	return nil
 }
 
-// count checks that a row's counter follows the one before.
-func (r *Reader) count(text string, seq uint64) error {
+// count checks that a row's counter follows the one before; that of a replayed row
+// repeats it, because it is no new row of the log.
+func (r *Reader) count(text string, seq uint64, replayed bool) error {
 	n, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {
 		return fmt.Errorf("stream %s, message %d: %w: Cdc-Seq is %.40q", r.config.Stream, seq, ErrForeign, text)
 	}
-	if last := r.mark.Counter; r.known && (n <= last || !r.config.Narrow && n != last+1) {
-		return fmt.Errorf("stream %s, message %d: %w: the row before had the number %d, this one %d", r.config.Stream, seq, ErrMissing, last, n)
+	want := r.mark.Counter
+	if !replayed {
+		want++
+	}
+	if r.known && (n < want || !r.config.Narrow && n != want) {
+		return fmt.Errorf("stream %s, message %d: %w: the row before had the number %d, this one %d", r.config.Stream, seq, ErrMissing, r.mark.Counter, n)
 	}
 	r.mark.Counter, r.known = n, true
 	return nil

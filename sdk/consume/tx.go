@@ -8,6 +8,9 @@ type Tx struct {
 	// First and Last say that the transaction begins and ends here. Both are set
 	// for a transaction that came whole, which is all but the largest.
 	First, Last bool
+	// Snapshot is what is told of a copy of tables, with Config.Snapshots: such a Tx
+	// has no rows, and no ID. Nil for a transaction.
+	Snapshot *Snapshot
 	// Mark is how far a service has come when it has dealt with this.
 	Mark Mark
 }
@@ -63,6 +66,18 @@ func (a *assembler) add(in input) (done []*Tx) {
 		done = a.finish(done, false)
 	}
 	return done
+}
+
+// between takes what is told between two transactions; one that is open has ended,
+// and its end was never said.
+func (a *assembler) between(in input, s *Snapshot) (done []*Tx) {
+	if a.open == nil && a.begun != "" {
+		a.open = &Tx{ID: a.begun, Mark: in.before}
+	}
+	if a.open != nil {
+		done = a.finish(done, true)
+	}
+	return append(done, &Tx{First: true, Last: true, Snapshot: s, Mark: in.mark})
 }
 
 // finish closes the open transaction, and hands it out if there is something

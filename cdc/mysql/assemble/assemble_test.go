@@ -388,7 +388,7 @@ func TestMariaDBWithoutEnds(t *testing.T) {
 
 // TestBudget: emit waits for bytes, and ctx ends the wait.
 func TestBudget(t *testing.T) {
-	share := budget.New(1).Share(300)
+	share := budget.New(1).Share(4000)
 	var held []*cdc.Batch
 	r := newRig(t, begin(), "", func(o *Options) {
 		o.Env.Share = share
@@ -404,7 +404,7 @@ func TestBudget(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.flushed(t)
-	if len(held) != 1 || share.Used() != int64(held[0].Size()) {
+	if len(held) != 1 || share.Used() != int64(held[0].Size())+held[0].Overhead() {
 		t.Fatalf("%d batches hold %d bytes", len(held), share.Used())
 	}
 	if err := r.feed(t, s.events[3:]...); err != nil {

@@ -51,6 +51,12 @@ type Options struct {
 	// broken off and begun again at the boundary, and false behind it; nil for
 	// nobody. The budget and the pipeline may take long over a batch.
 	Blocked func(bool)
+	// Altered is told of each statement that may have changed followed tables'
+	// definitions, and which; nil for nobody.
+	Altered func(match func(tables.Name) bool)
+	// Eager is asked whether positions without rows are told whenever nothing
+	// more is there to read; nil for no.
+	Eager func() bool
 	// Log reads large prepared transactions again, and those that were prepared
 	// before reading began; nil refuses them.
 	Log Log
@@ -129,6 +135,9 @@ func (a *Assembler) Again() *position.Position {
 	if a.tx.open && a.tx.handed > 0 && (a.sent.id == "" || a.tx.handed > a.sent.rows) {
 		a.sent = sent{id: string(a.tx.id), rows: a.tx.handed}
 	}
+	if a.tx.open && a.tx.sought && a.tx.handed == 0 {
+		a.until = string(a.tx.id)
+	}
 	from := a.at.position()
 	told := a.told == a.at.moved
 	a.restart(from)
@@ -179,6 +188,12 @@ func (a *Assembler) Waiting() string {
 		return a.until
 	}
 	return a.sent.id
+}
+
+// delivering reports whether the log stands before the end of a transaction that
+// is delivered in part or in whole: a position before it would be a step back.
+func (a *Assembler) delivering() bool {
+	return a.Waiting() != "" || a.tx.open && (a.tx.sought || a.tx.handed > 0)
 }
 
 // Seeking reports whether what is read now was delivered before.
@@ -245,10 +260,10 @@ func (a *Assembler) flush(ctx context.Context, now bool) error {
 		}
 		return nil
 	}
-	if a.told == a.at.moved || a.until != "" || a.tx.building {
+	if a.told == a.at.moved || a.tx.building || a.delivering() {
 		return nil
 	}
-	if now || a.o.Env.Now().Sub(a.toldAt) >= idleInterval {
+	if now || a.o.Eager != nil && a.o.Eager() || a.o.Env.Now().Sub(a.toldAt) >= idleInterval {
 		a.begin = a.at.encode()
 		return a.emit(ctx)
 	}
@@ -270,7 +285,7 @@ func (a *Assembler) End(ctx context.Context) error {
 // where the error says that they themselves may be wrong. It returns why, with
 // what went wrong on the way.
 func (a *Assembler) Fail(ctx context.Context, why error) error {
-	if a.refused || a.suspect || a.tx.open && a.tx.handed > 0 {
+	if a.refused || a.suspect || a.tx.open && (a.tx.sought || a.tx.handed > 0) {
 		return why
 	}
 	if a.tx.open {
@@ -317,7 +332,7 @@ func (a *Assembler) emit(ctx context.Context) error {
 		defer a.o.Blocked(false)
 	}
 	if a.o.Env.Share != nil {
-		held, err := a.o.Env.Share.Acquire(ctx, int64(batch.Size()))
+		held, err := a.o.Env.Share.Acquire(ctx, int64(batch.Size())+batch.Overhead())
 		if err != nil {
 			a.refused = true
 			return err

@@ -2,6 +2,7 @@ package assemble
 
 import (
 	"context"
+	"crypto/sha256"
 	"slices"
 
 	"github.com/cdcd-io/cdcd/cdc"
@@ -22,8 +23,8 @@ const hintUncertain = "SET GLOBAL binlog_row_metadata=FULL on the server, so tha
 type definitions struct {
 	history *schema.History
 	loaded  []past
-	kept    map[keptRecord]bool
-	told    []cdc.Definition // for the next batch
+	kept    map[[sha256.Size]byte]bool // sums of the records in the store
+	told    []cdc.Definition           // for the next batch
 }
 
 // past is a record of an earlier run.
@@ -38,12 +39,17 @@ type keptRecord struct {
 	record string
 }
 
+// sum stands for the record: a history of many years would take much memory.
+func (k keptRecord) sum() [sha256.Size]byte {
+	return sha256.Sum256([]byte(string(k.behind) + "\x00" + k.record))
+}
+
 func newDefinitions(f *tables.Filter) definitions {
-	return definitions{history: schema.New(f.MatchDB), kept: map[keptRecord]bool{}}
+	return definitions{history: schema.New(f.MatchDB), kept: map[[sha256.Size]byte]bool{}}
 }
 
 // begin restores what was true at the position. What lies behind it is left
-// out: its statements will be read again.
+// out: its statements will be read again. It is done once.
 func (d *definitions) begin(from *position.Position, f *tables.Filter) {
 	d.history = schema.New(f.MatchDB)
 	var list []past
@@ -66,6 +72,7 @@ func (d *definitions) begin(from *position.Position, f *tables.Filter) {
 	for _, p := range list {
 		d.history.Restore(p.record)
 	}
+	d.loaded = nil
 }
 
 // Load takes over the history of definitions that earlier runs have kept.
@@ -83,7 +90,7 @@ func (a *Assembler) Load(store cdc.SchemaStore) error {
 			return err
 		}
 		a.defs.loaded = append(a.defs.loaded, past{p, r})
-		a.defs.kept[keptRecord{behind, string(text)}] = true
+		a.defs.kept[keptRecord{behind, string(text)}.sum()] = true
 		return nil
 	})
 }
@@ -103,7 +110,7 @@ func (a *Assembler) keep(r *schema.Record) error {
 		return err
 	}
 	k := keptRecord{a.at.encode(), string(text)}
-	if err := a.tell(k, r); err != nil || a.defs.kept[k] {
+	if err := a.tell(k, r); err != nil || a.defs.kept[k.sum()] {
 		return err
 	}
 	return a.o.Env.Schemas.Put(k.behind, text)
@@ -141,6 +148,9 @@ func (a *Assembler) ddl(ctx context.Context, q *binlog.Query, s statement.Statem
 	if a.tx.before {
 		return nil // what is known has it in it
 	}
+	if a.o.Altered != nil && s.Kind != statement.Benign {
+		a.o.Altered(func(n tables.Name) bool { return touches(s, n) })
+	}
 	if err := a.defaults(ctx, s); err != nil {
 		return err
 	}
@@ -153,7 +163,7 @@ func (a *Assembler) ddl(ctx context.Context, q *binlog.Query, s statement.Statem
 	if text, ok := q.Text(); ok {
 		maria := a.at.flavor == gtid.MariaDB
 		changed = h.Apply(&schema.Query{SQL: text, DB: q.Schema, Maria: maria, Mode: schema.ModeOf(q.SQLMode, maria),
-			ServerCharset: schema.CharsetName(q.ServerCharset), Done: q.Atomic || maria && createsTable(s)}, later)
+			ServerCharset: schema.CharsetName(q.ServerCharset), Done: q.Atomic || maria && ofTables(s)}, later)
 	}
 	if changed.Class == schema.Uncertain && s.Kind != statement.Benign {
 		forgotten := a.forget(s, later)
@@ -192,9 +202,21 @@ func (a *Assembler) defaults(ctx context.Context, s statement.Statement) error {
 	return nil
 }
 
-// createsTable reports whether a statement is a CREATE TABLE, which MariaDB
-// does not log with IF NOT EXISTS when the table is there.
-func createsTable(s statement.Statement) bool { return len(s.Tables) > 0 }
+// ofTables reports whether a statement is about tables, and not about a database.
+// MariaDB logs no CREATE TABLE IF NOT EXISTS when the table is there, but the same
+// of a database.
+func ofTables(s statement.Statement) bool { return len(s.Tables) > 0 }
+
+// touches reports whether a statement may change the table.
+func touches(s statement.Statement, n tables.Name) bool {
+	switch {
+	case s.Kind == statement.Unknown:
+		return true
+	case s.DB != "":
+		return n.DB == s.DB
+	}
+	return slices.Contains(s.Tables, n)
+}
 
 func (a *Assembler) forget(s statement.Statement, later func(*position.Position) bool) schema.Changed {
 	if s.Kind == statement.DDL && s.DB != "" {

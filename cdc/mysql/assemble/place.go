@@ -76,7 +76,7 @@ func (l *place) servedBy(server string) {
 
 // bound makes the place behind the last event the boundary.
 func (l *place) bound() {
-	if l.boundFile == l.file && l.boundPos == l.pos {
+	if l.boundFile == l.file && l.boundPos == l.pos || l.passed() {
 		return
 	}
 	if l.boundFile != l.file || l.pos <= math.MaxUint32 {
@@ -84,6 +84,17 @@ func (l *place) bound() {
 	}
 	l.boundFile, l.boundPos, l.boundBorn = l.file, l.pos, l.born
 	l.moved++
+}
+
+// passed reports whether the boundary is beyond the place: where GTIDs decide, a
+// server sends the head of the file in which it begins to look, and passes over
+// what is executed. A boundary never steps back.
+func (l *place) passed() bool {
+	if l.set == nil || l.boundFile == "" {
+		return false
+	}
+	c, err := position.Compare(l.file, l.pos, l.boundFile, l.boundPos)
+	return err == nil && c < 0
 }
 
 // commit makes the place behind the last event the boundary, with a

@@ -8,10 +8,10 @@ import (
 )
 
 const (
-	// poolMax bounds the builders that wait for use. More may be under way: the
-	// byte budget bounds those.
-	poolMax = 16
-	// keepBytesMax is the size of a batch whose builder is kept.
+	// poolMax bounds the builders that wait for use: as many as batches are read
+	// ahead. More may be under way: the byte budget bounds those.
+	poolMax = 6
+	// keepBytesMax is the room of a builder that is kept.
 	keepBytesMax = 4 * cdc.BatchBytesMax
 )
 
@@ -38,7 +38,7 @@ func (p *pool) get() *sdk.Builder {
 
 // put takes a builder back, unless it has grown large or enough are there.
 func (p *pool) put(b *sdk.Builder) {
-	if b.Size() > keepBytesMax {
+	if b.Cap() > keepBytesMax {
 		return
 	}
 	p.mu.Lock()

@@ -2,6 +2,7 @@ package assemble
 
 import (
 	"context"
+	"sync"
 
 	"github.com/cdcd-io/cdcd/cdc/mysql/binlog"
 	"github.com/cdcd-io/cdcd/cdc/mysql/tables"
@@ -18,6 +19,7 @@ const (
 
 // schemas is what is known of the followed tables' definitions.
 type schemas struct {
+	mu      *sync.Mutex   // guards byID, byPrint and latest
 	byID    []*sdk.Schema // 0 is none
 	byPrint map[string]uint32
 	latest  map[tables.Name]*sdk.Schema
@@ -31,12 +33,16 @@ type table struct {
 }
 
 func newSchemas() schemas {
-	return schemas{byID: make([]*sdk.Schema, 1), byPrint: map[string]uint32{}, latest: map[tables.Name]*sdk.Schema{},
+	return schemas{mu: new(sync.Mutex), byID: make([]*sdk.Schema, 1), byPrint: map[string]uint32{}, latest: map[tables.Name]*sdk.Schema{},
 		maps: map[*binlog.TableMap]*table{}}
 }
 
 // snapshot returns the schemas by id. The slice only ever grows behind its end.
-func (s *schemas) snapshot() []*sdk.Schema { return s.byID[:len(s.byID):len(s.byID)] }
+func (s *schemas) snapshot() []*sdk.Schema {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.byID[:len(s.byID):len(s.byID)]
+}
 
 // forgetMaps is called where the log's table maps start anew.
 func (s *schemas) forgetMaps() { clear(s.maps) }
@@ -44,6 +50,8 @@ func (s *schemas) forgetMaps() { clear(s.maps) }
 // number gives a schema its id: that of an equal one, or the next.
 func (s *schemas) number(schema *sdk.Schema) error {
 	print := schema.Fingerprint()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	id, known := s.byPrint[print]
 	if !known {
 		if len(s.byID) > schemasMax {
@@ -55,17 +63,22 @@ func (s *schemas) number(schema *sdk.Schema) error {
 		s.byPrint[print] = id
 		s.byID = append(s.byID, schema)
 	}
-	schema.ID = id
+	if schema.ID != id { // otherwise others may be reading it: rows of one table come from several goroutines
+		schema.ID = id
+	}
 	s.latest[tables.Name{DB: schema.DB, Table: schema.Table}] = s.byID[id]
 	return nil
 }
 
 // named returns the last known schema of a table, or one without columns.
 func (s *schemas) named(n tables.Name) (*sdk.Schema, error) {
-	if schema := s.latest[n]; schema != nil {
+	s.mu.Lock()
+	schema := s.latest[n]
+	s.mu.Unlock()
+	if schema != nil {
 		return schema, nil
 	}
-	schema := &sdk.Schema{DB: n.DB, Table: n.Table}
+	schema = &sdk.Schema{DB: n.DB, Table: n.Table}
 	return schema, s.number(schema)
 }
 
@@ -148,4 +161,14 @@ func (a *Assembler) rows(ctx context.Context, ev binlog.Event) error {
 		}
 	}
 	return nil
+}
+
+// Number gives a schema of rows that come from elsewhere than the log the id
+// that the batches have for it; it may be called from any goroutine. It returns
+// the schemas by id.
+func (a *Assembler) Number(schema *sdk.Schema) ([]*sdk.Schema, error) {
+	if err := a.tables.number(schema); err != nil {
+		return nil, err
+	}
+	return a.tables.snapshot(), nil
 }

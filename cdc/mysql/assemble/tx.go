@@ -21,6 +21,7 @@ type tx struct {
 	standalone bool // MariaDB: it ends with its only statement
 	skip       bool // handed out long ago
 	before     bool // it lies in front of where reading begins
+	sought     bool // it is Start.Tx
 	xa         bool // between XA START and XA PREPARE: its rows are not decoded yet
 	building   bool // it is in the builder
 
@@ -99,7 +100,7 @@ func (a *Assembler) seek() error {
 	if a.until != "" {
 		switch {
 		case string(t.id) == a.until:
-			a.until, t.free = "", a.done
+			a.until, t.free, t.sought = "", a.done, true
 		case a.passed():
 			return a.behind("transaction %s follows", t.id)
 		default:

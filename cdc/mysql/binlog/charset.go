@@ -168,8 +168,15 @@ func (c *charset) plain(v []byte) bool {
 }
 
 func isASCII(v []byte) bool {
+	const high = 0x8080808080808080
+	for len(v) >= 32 {
+		if (le.Uint64(v)|le.Uint64(v[8:])|le.Uint64(v[16:])|le.Uint64(v[24:]))&high != 0 {
+			return false
+		}
+		v = v[32:]
+	}
 	for len(v) >= 8 {
-		if le.Uint64(v)&0x8080808080808080 != 0 {
+		if le.Uint64(v)&high != 0 {
 			return false
 		}
 		v = v[8:]

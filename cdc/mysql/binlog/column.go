@@ -242,10 +242,11 @@ func (c *column) label(b *sdk.Builder, m sdk.Image, i int, p []byte) (int, error
 	if len(p) < c.size {
 		return 0, errShort
 	}
-	bits := uint64(0)
-	for k := range c.size {
-		bits |= uint64(p[k]) << (8 * k)
-	}
+	return c.size, c.setLabel(b, m, i, littleEndian(p[:c.size]))
+}
+
+// setLabel sets the label or labels that a number stands for.
+func (c *column) setLabel(b *sdk.Builder, m sdk.Image, i int, bits uint64) error {
 	if c.kind == kindEnum {
 		switch {
 		case bits == 0:
@@ -253,12 +254,12 @@ func (c *column) label(b *sdk.Builder, m sdk.Image, i int, p []byte) (int, error
 		case bits <= uint64(len(c.labels)):
 			b.SetBytes(m, i, c.labels[bits-1])
 		default:
-			return 0, errLabel
+			return errLabel
 		}
-		return c.size, nil
+		return nil
 	}
 	if bits>>len(c.labels) != 0 {
-		return 0, errLabel
+		return errLabel
 	}
 	buf, first := b.Append(), true
 	for k := range c.labels {
@@ -271,7 +272,7 @@ func (c *column) label(b *sdk.Builder, m sdk.Image, i int, p []byte) (int, error
 		buf, first = append(buf, c.labels[k]...), false
 	}
 	b.SetAppended(m, i, buf)
-	return c.size, nil
+	return nil
 }
 
 // appendFixed appends the text of MariaDB's UUID, INET4 and INET6, of which the

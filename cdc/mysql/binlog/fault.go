@@ -15,6 +15,7 @@ const (
 	CodeSchemaIncomplete = "schema_incomplete"        // neither log nor catalog says it
 	CodeCharset          = "charset_unknown"          // a collation id or character set without a decoder
 	CodeValue            = "value_undecodable"        // one column's value can't be read without loss
+	CodeResult           = "snapshot_result_corrupt"  // a SELECT's row that is not what the protocol says
 )
 
 const (

@@ -124,6 +124,7 @@ type Rows struct {
 	parts sdk.RowFlags
 	// Whether the images have every column.
 	fullBefore, fullAfter bool
+	whole                 bool     // all images have, and none of their values is a difference
 	docs                  [][]byte // of Partial events: the row's documents before the change, by column
 }
 
@@ -147,6 +148,7 @@ func (pl *RowPlan) Rows(h RowsHeader, data []byte) (Rows, error) {
 		r.parts |= sdk.RowAfter
 		r.fullAfter = fullBitmap(h.After, h.Width)
 	}
+	r.whole = (h.Before == nil || r.fullBefore) && (h.After == nil || r.fullAfter) && !h.Partial
 	if h.Partial {
 		r.docs = make([][]byte, len(pl.columns))
 	}
@@ -182,7 +184,11 @@ func (r *Rows) Next(b *sdk.Builder, ordinal uint64) (bool, error) {
 		return false, nil
 	}
 	left := len(r.data)
-	b.BeginRow(r.plan.schema, r.h.Op, r.parts, ordinal)
+	if r.whole {
+		b.BeginWholeRow(r.plan.schema, r.h.Op, r.parts, ordinal)
+	} else {
+		b.BeginRow(r.plan.schema, r.h.Op, r.parts, ordinal)
+	}
 	if r.h.Partial {
 		return r.nextPartial(b)
 	}

@@ -47,6 +47,21 @@ type RowPlan struct {
 // Schema returns the schema of the rows that the plan decodes.
 func (pl *RowPlan) Schema() *sdk.Schema { return pl.schema }
 
+// Clone returns a plan for another goroutine, with the same schema.
+func (pl *RowPlan) Clone() *RowPlan {
+	n := &RowPlan{table: pl.table, schema: pl.schema, columns: slices.Clone(pl.columns), hidden: pl.hidden}
+	for i := range n.columns {
+		c := &n.columns[i]
+		if c.text != nil {
+			c.text = newCharset(c.text.name)
+		}
+		if c.z != nil {
+			c.z = &n.z
+		}
+	}
+	return n
+}
+
 // BuildSchema makes a table's schema and the decoder of its rows. The caller
 // numbers the schema (sdk.Schema.ID) before it decodes the first row.
 //

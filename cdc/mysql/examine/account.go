@@ -50,9 +50,6 @@ func (e *examiner) plugin(ctx context.Context) error {
 		}
 	}
 	fix := fmt.Sprintf("ALTER USER %s@'%%' IDENTIFIED WITH caching_sha2_password BY 'a new password';", replica.Quote(e.Target.User))
-	if e.maria {
-		fix = fmt.Sprintf("ALTER USER %s@'%%' IDENTIFIED VIA ed25519 USING PASSWORD('a new password');", replica.Quote(e.Target.User))
-	}
 	e.judge(name != "mysql_native_password" || e.maria, "the account logs in by "+name, checkup.Result{
 		Check: "auth_plugin", Level: checkup.Warning, Fix: []string{fix}, SQL: true,
 		Why: "it rests on SHA-1, and MySQL 9 does not know it any more"})

@@ -22,6 +22,11 @@ type Request struct {
 	// ServerID is the id with which the pipeline registers as a replica.
 	ServerID uint32
 	Now      func() time.Time
+	// Delivered and LogPos are how far the pipeline has come, and Kept how long its
+	// messages are; see cdc.Examination.
+	Delivered time.Time
+	LogPos    string
+	Kept      time.Duration
 }
 
 // Run looks at everything that it can. It ends early when the server can't be
@@ -41,7 +46,7 @@ func Run(ctx context.Context, r Request) []checkup.Result {
 		{"variables", e.readVariables},
 		{"tls", e.encryption}, {"auth_plugin", e.plugin},
 		{"log_bin", e.log}, {"gtid_mode", e.gtidMode}, {"server_id", e.serverID},
-		{"binlog_retention", e.retention}, {"log_replica_updates", e.role}, {"binlog_filters", e.logFilters},
+		{"binlog_retention", e.retention}, {"position_retention", e.lag}, {"log_replica_updates", e.role}, {"binlog_filters", e.logFilters},
 		{"clock", e.clock}, {"tables", e.tables}, {"primary_keys", e.keys}, {"engines", e.engines}, {"cascades", e.cascades},
 		{"replication_grant", e.grants}, // last: it registers the connection as a replica's
 	} {

@@ -106,14 +106,54 @@ func (e *examiner) retention(ctx context.Context) error {
 		e.add(checkup.Ok("binlog_retention", "the log is never deleted; %s", has))
 		return nil
 	}
-	fix := e.set("binlog_expire_logs_seconds", strconv.Itoa(int(retentionMin/time.Second)))
-	if _, ok := e.vars["binlog_expire_logs_seconds"]; !ok {
-		fix = e.set("expire_logs_days", "3")
-	}
 	e.judge(keep >= retentionMin, fmt.Sprintf("the log is kept for %v; %s", keep, has), checkup.Result{
-		Check: "binlog_retention", Level: checkup.Warning, Fix: fix, SQL: true,
+		Check: "binlog_retention", Level: checkup.Warning, Fix: e.setKeep(retentionMin), SQL: true,
 		Why: fmt.Sprintf("a pipeline that stands still for longer than %v has lost its place for ever", keep)})
+	if e.Kept > 0 {
+		e.judge(keep >= e.Kept, fmt.Sprintf("the log is kept for %v, messages for %v", keep, e.Kept), checkup.Result{
+			Check: "stream_retention", Level: checkup.Warning, Fix: e.setKeep(e.Kept), SQL: true,
+			Why: fmt.Sprintf("a stream that is lost can be written anew from the log only for its last %v", keep)})
+	}
 	return nil
+}
+
+// lag compares how far the pipeline is behind with how long the log is kept. On
+// a server without changes an old position is no lag.
+func (e *examiner) lag(ctx context.Context) error {
+	keep := e.keep()
+	if e.Delivered.IsZero() || keep == 0 {
+		return nil
+	}
+	rows, err := e.ask(ctx, "SHOW BINARY LOG STATUS", "SHOW MASTER STATUS", "SHOW BINLOG STATUS")
+	if err != nil || len(rows) == 0 {
+		return err
+	}
+	if e.LogPos == rows[0][0]+":"+rows[0][1] {
+		e.add(checkup.Ok("position_retention", "the pipeline has delivered all that the log has"))
+		return nil
+	}
+	behind := e.Now().Sub(e.Delivered).Round(time.Second)
+	bad := checkup.Result{Check: "position_retention", Level: checkup.Warning, SQL: true,
+		Why: fmt.Sprintf("in %v the server deletes what is not delivered yet", keep-behind),
+		Fix: append(e.setKeep(2*keep), "-- and start the pipeline, or see why it is slow")}
+	if behind >= keep {
+		bad.Level, bad.Why = checkup.Failed, "the server may have deleted what is not delivered yet"
+	}
+	e.judge(behind < keep*3/4, fmt.Sprintf("the pipeline is %v behind, at %s; the log is kept for %v", behind, e.LogPos, keep), bad)
+	return nil
+}
+
+// keepMax is the longest that MariaDB takes: 99 days.
+const keepMax = 99 * 24 * time.Hour
+
+// setKeep returns the statement that has the log kept for as long, in whole days
+// where the server knows no seconds.
+func (e *examiner) setKeep(d time.Duration) []string {
+	d = min(d, keepMax)
+	if _, ok := e.vars["binlog_expire_logs_seconds"]; !ok {
+		return e.set("expire_logs_days", strconv.Itoa(int((d+24*time.Hour-1)/(24*time.Hour))))
+	}
+	return e.set("binlog_expire_logs_seconds", strconv.Itoa(int(d/time.Second)))
 }
 
 // keep returns for how long the log is kept; 0 for ever.

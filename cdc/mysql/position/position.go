@@ -43,6 +43,9 @@ type Position struct {
 	// comes, so the log has to last from the oldest of them on. A Position does
 	// not change the slice.
 	Prepared []Prepared
+	// Snapshot is the cursor of a copy of tables, as package cdc/snapshot writes
+	// it; nil without one.
+	Snapshot []byte
 }
 
 // wire's fields are in the order in which Encode writes them.
@@ -56,6 +59,8 @@ type wire struct {
 	Server string  `json:"server,omitempty"`
 
 	Prepared []wirePrepared `json:"xa,omitempty"`
+
+	Snapshot json.RawMessage `json:"snapshot,omitempty"`
 }
 
 // Encode returns the position as text.
@@ -82,7 +87,17 @@ func (p *Position) Encode() sdk.Position {
 		b = appendText(append(b, `,"server":`...), p.Server)
 	}
 	b = p.appendPrepared(b)
-	return sdk.Position(append(b, '}'))
+	pos := sdk.Position(append(b, '}'))
+	if len(p.Snapshot) > 0 {
+		pos = WithSnapshot(pos, p.Snapshot)
+	}
+	return pos
+}
+
+// WithSnapshot puts the cursor of a copy of tables into an encoded position that
+// has none.
+func WithSnapshot(pos sdk.Position, cursor []byte) sdk.Position {
+	return pos[:len(pos)-1] + `,"snapshot":` + sdk.Position(cursor) + "}"
 }
 
 // appendText appends a JSON string.
@@ -103,7 +118,7 @@ func Decode(text sdk.Position) (*Position, error) {
 	if err := d.Decode(&w); err != nil {
 		return nil, bad(err)
 	}
-	p := &Position{File: w.File, Pos: w.Pos, From: w.From, Born: w.Born, Server: w.Server}
+	p := &Position{File: w.File, Pos: w.Pos, From: w.From, Born: w.Born, Server: w.Server, Snapshot: w.Snapshot}
 	switch w.Flavor {
 	case "mysql":
 		p.Flavor = gtid.MySQL

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,8 @@ const (
 type Conn struct {
 	c    *client.Conn
 	sock *socket
+	rows *bufio.Reader // of Select
+	bad  bool          // a Select was left in the middle
 }
 
 // Connect opens a connection. It is given up when ctx ends or ten seconds have
@@ -123,6 +126,12 @@ func (c *Conn) Flavor() gtid.Flavor {
 
 // Query runs one statement and returns its rows as text; NULL is "".
 func (c *Conn) Query(ctx context.Context, sql string) (rows [][]string, err error) {
+	_, rows, err = c.Table(ctx, sql)
+	return rows, err
+}
+
+// Table is Query with the names of the columns.
+func (c *Conn) Table(ctx context.Context, sql string) (names []string, rows [][]string, err error) {
 	err = guarded(ctx, func() { c.sock.Conn.Close() }, func() error {
 		if err := c.sock.SetDeadline(time.Now().Add(queryTimeout)); err != nil {
 			return err
@@ -134,6 +143,9 @@ func (c *Conn) Query(ctx context.Context, sql string) (rows [][]string, err erro
 		defer r.Close()
 		if r.Resultset == nil {
 			return nil
+		}
+		for _, f := range r.Fields {
+			names = append(names, string(f.Name))
 		}
 		rows = make([][]string, r.RowNumber())
 		for i := range rows {
@@ -151,7 +163,7 @@ func (c *Conn) Query(ctx context.Context, sql string) (rows [][]string, err erro
 	if err != nil && ctx.Err() != nil {
 		err = errors.Join(context.Cause(ctx), err)
 	}
-	return rows, err
+	return names, rows, err
 }
 
 // Value returns the only cell of a statement's result, or "" for no row.

@@ -60,6 +60,11 @@ func (s *socket) Read(p []byte) (int, error) {
 			return 0, err
 		}
 		n, err = s.Conn.Read(p)
+		// The next look must not meet this deadline: it may come late, when the
+		// pipeline is slow or the rate limited, and says nothing of the server.
+		if cerr := s.SetReadDeadline(time.Time{}); err == nil {
+			err = cerr
+		}
 	}
 	s.debt = n
 	return n, err

@@ -100,3 +100,27 @@ func TestQuiet(t *testing.T) {
 		t.Errorf("silence: %v", err)
 	}
 }
+
+// A reader that was away for longer than the server may be silent finds what
+// came meanwhile: the silence is counted while it listens only.
+func TestQuietIsNotTheReaders(t *testing.T) {
+	const quiet = 500 * time.Millisecond
+	var far net.Conn
+	s, far := pair(t, Hooks{Drained: func() error { // what ends the silence is there when it begins to count
+		_, err := far.Write([]byte("a"))
+		return err
+	}}, quiet)
+	buf := make([]byte, 1)
+	if _, err := s.Read(buf); err != nil || buf[0] != 'a' { // blocks
+		t.Fatal(buf, err)
+	}
+	if _, err := far.Write([]byte("bc")); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * quiet)
+	for _, want := range []byte("bc") {
+		if _, err := s.Read(buf); err != nil || buf[0] != want {
+			t.Fatalf("%q, %v", buf, err)
+		}
+	}
+}

@@ -1,16 +1,16 @@
 package json
 
 import (
-	"bytes"
 	"strconv"
 
 	"github.com/cdcd-io/cdcd/runtime/format"
+	"github.com/cdcd-io/cdcd/runtime/format/jsontext"
 	"github.com/cdcd-io/cdcd/sdk"
 )
 
 // Kind returns the format's entry for the list of formats.
 func Kind() format.Kind {
-	return format.Kind{Name: "json", New: func() format.Format { return New() }}
+	return format.Kind{Name: "json", NewConfig: func() any { return &struct{}{} }, New: func(any) format.Format { return New() }}
 }
 
 // Format renders rows; see the package comment. It implements format.Format
@@ -40,11 +40,11 @@ func (f *Format) table(s *sdk.Schema, connector string) *table {
 	}
 	t := &table{schema: s, connector: connector, names: make([][]byte, len(s.Columns))}
 	for i := range s.Columns {
-		t.names[i] = append(appendText(nil, s.Columns[i].Name), ':')
+		t.names[i] = append(jsontext.AppendText(nil, s.Columns[i].Name), ':')
 	}
-	t.source = appendText([]byte(`,"source":{"connector":`), connector)
-	t.source = appendText(append(t.source, `,"db":`...), s.DB)
-	t.source = appendText(append(t.source, `,"table":`...), s.Table)
+	t.source = jsontext.AppendText([]byte(`,"source":{"connector":`), connector)
+	t.source = jsontext.AppendText(append(t.source, `,"db":`...), s.DB)
+	t.source = jsontext.AppendText(append(t.source, `,"table":`...), s.Table)
 	t.source = append(t.source, `,"server_id":`...)
 	f.tables[s.ID] = t
 	return t
@@ -59,7 +59,7 @@ func (f *Format) AppendRow(dst []byte, r sdk.Row, c format.Context) []byte {
 	dst = append(dst, `,"op":"`...)
 	dst = append(dst, r.Op().Letter())
 	dst = strconv.AppendInt(append(dst, `","ts_ms":`...), tx.Time()/1000, 10)
-	dst = appendText(append(dst, `,"transaction":{"id":`...), tx.ID())
+	dst = jsontext.AppendText(append(dst, `,"transaction":{"id":`...), tx.ID())
 	dst = strconv.AppendUint(append(dst, `,"index":`...), r.Ordinal(), 10)
 	if tx.Whole() {
 		dst = strconv.AppendUint(append(dst, `,"total":`...), tx.RowsTotal(), 10)
@@ -67,27 +67,24 @@ func (f *Format) AppendRow(dst []byte, r sdk.Row, c format.Context) []byte {
 	return append(dst, '}', '}')
 }
 
+// AppendImage implements format.Imager.
+func (f *Format) AppendImage(dst []byte, r sdk.Row, m sdk.Image, c format.Context) []byte {
+	return f.table(r.Schema(), c.Source).appendImage(dst, m)
+}
+
 func (t *table) appendSource(dst []byte, r sdk.Row, tx sdk.Tx) []byte {
 	dst = strconv.AppendUint(append(dst, t.source...), uint64(tx.Server()), 10)
-	if hasGTID(tx) {
-		dst = appendText(append(dst, `,"gtid":`...), tx.ID())
+	if id := format.GTID(tx); id != nil {
+		dst = jsontext.AppendText(append(dst, `,"gtid":`...), id)
 	}
-	dst = appendText(append(dst, `,"file":`...), tx.File())
+	dst = jsontext.AppendText(append(dst, `,"file":`...), tx.File())
 	dst = strconv.AppendUint(append(dst, `,"pos":`...), tx.PosStart(), 10)
 	dst = strconv.AppendUint(append(dst, `,"row":`...), r.Ordinal(), 10)
 	dst = strconv.AppendInt(append(dst, `,"ts_ms":`...), tx.Time()/1000, 10)
-	return append(dst, '}')
-}
-
-// hasGTID tells a GTID from the "file:position" that names a transaction
-// without one.
-func hasGTID(tx sdk.Tx) bool {
-	var digits [20]byte
-	id, file := tx.ID(), tx.File()
-	if len(id) <= len(file) || !bytes.HasPrefix(id, file) || id[len(file)] != ':' {
-		return true
+	if r.Op() == sdk.OpRead {
+		dst = append(dst, `,"snapshot":true`...)
 	}
-	return !bytes.Equal(id[len(file)+1:], strconv.AppendUint(digits[:0], tx.PosStart(), 10))
+	return append(dst, '}')
 }
 
 func (t *table) appendImage(dst []byte, m sdk.Image) []byte {
@@ -128,10 +125,7 @@ func (f *Format) AppendKey(dst []byte, r sdk.Row) []byte {
 	}
 	start := len(dst)
 	for i, c := range t.schema.Key {
-		m := after
-		if !m.Valid() || m.IsAbsent(c) && before.Valid() {
-			m = before
-		}
+		m := format.KeyImage(before, after, c)
 		if m.IsAbsent(c) {
 			return dst[:start]
 		}

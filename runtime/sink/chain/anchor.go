@@ -26,45 +26,62 @@ type anchor struct {
 	place   sink.Place // zero where base is exact
 	whole   bool       // the stream has all of place's transaction
 	count   uint64     // data messages up to there
+	replays uint64     // number of the last replay up to there
 	epoch   uint64
 	marker  bool
 	print   string // fingerprint
 }
 
-// token names one message of one stream: "created:seq:epoch:count".
+// token names one message of one stream: "created:seq:epoch:count", and
+// ":replays" where there are such.
 type token struct {
 	created int64 // unix nanoseconds
 	seq     uint64
 	epoch   uint64
 	count   uint64 // data messages up to there
+	replays uint64 // number of the last replay up to there
 }
 
 func (t token) String() string {
-	return fmt.Sprintf("%d:%d:%d:%d", t.created, t.seq, t.epoch, t.count)
+	text := fmt.Sprintf("%d:%d:%d:%d", t.created, t.seq, t.epoch, t.count)
+	if t.replays > 0 {
+		text += ":" + strconv.FormatUint(t.replays, 10)
+	}
+	return text
 }
 
 func parseToken(s string) (token, error) {
+	if strings.HasPrefix(s, sharedToken) {
+		return token{}, errShared
+	}
 	parts := strings.Split(s, ":")
-	if len(parts) != 4 {
-		return token{}, fmt.Errorf("checkpoint token %q is not created:seq:epoch:count", s)
+	if len(parts) == 4 {
+		parts = append(parts, "0")
+	}
+	if len(parts) != 5 {
+		return token{}, fmt.Errorf("checkpoint token %q is not created:seq:epoch:count[:replays]", s)
 	}
 	created, err := strconv.ParseInt(parts[0], 10, 64)
 	seq, err2 := strconv.ParseUint(parts[1], 10, 64)
 	epoch, err3 := strconv.ParseUint(parts[2], 10, 64)
 	count, err4 := strconv.ParseUint(parts[3], 10, 64)
-	if err := errors.Join(err, err2, err3, err4); err != nil {
+	replays, err5 := strconv.ParseUint(parts[4], 10, 64)
+	if err := errors.Join(err, err2, err3, err4, err5); err != nil {
 		return token{}, fmt.Errorf("checkpoint token %q: %w", s, err)
 	}
-	return token{created, seq, epoch, count}, nil
+	return token{created, seq, epoch, count, replays}, nil
 }
 
 // SequenceOf returns the stream sequence that a Hint's Token names; 0 for an
-// empty token.
+// empty token, and for one of a shared stream.
 func SequenceOf(s string) (uint64, error) {
 	if s == "" {
 		return 0, nil
 	}
 	t, err := parseToken(s)
+	if errors.Is(err, errShared) {
+		return 0, nil
+	}
 	return t.seq, err
 }
 
@@ -101,14 +118,17 @@ var errAnchorGone = errors.New("the stream's last message is gone")
 
 // decode fills a from the record, and from the message that its base is in.
 func (c *Chain) decode(ctx context.Context, a *anchor, rec *Record) error {
-	var err, err2, err3 error
+	var err, err2, err3, err4 error
 	a.found, a.seq = true, rec.Seq
 	a.epoch, err = strconv.ParseUint(rec.Headers[HeaderEpoch.String()], 10, 64)
 	a.count, err2 = strconv.ParseUint(rec.Headers[HeaderSeq.String()], 10, 64)
 	if pos := rec.Headers[HeaderPos.String()]; pos != exactPos {
 		a.place, err3 = sink.ParsePlace(pos)
 	}
-	if err := errors.Join(err, err2, err3); err != nil {
+	if n := rec.Headers[HeaderReplay.String()]; n != "" {
+		a.replays, err4 = strconv.ParseUint(n, 10, 64)
+	}
+	if err := errors.Join(err, err2, err3, err4); err != nil {
 		return c.foreignFault(rec.Seq, "its headers are not ours: %w", err)
 	}
 	a.marker = rec.Headers[HeaderKind.String()] == sink.KindMarker.String()
@@ -154,18 +174,19 @@ func (c *Chain) resume(a anchor, readErr error, hint sink.Hint) (anchor, uint64,
 				a.state.Created.UTC().Format(time.RFC3339), time.Unix(0, t.created).UTC().Format(time.RFC3339))
 		}
 	}
-	if gaps := a.state.gaps(); gaps > c.cfg.GapsAccepted {
-		return a, 0, fault.New(fault.Environment, sink.CodeStreamGaps, c.cfg.Stream,
-			fmt.Sprintf("consumers can't get the deleted messages; to go on without them set gaps_accepted: %d", gaps),
-			"%d messages were deleted from the middle of the stream", gaps)
+	if err := c.checkGaps(a.state); err != nil {
+		return a, 0, err
 	}
-	named := hint.Exact && t.seq != 0 && (a.found && t.seq == a.seq && t.epoch == a.epoch ||
+	named := hint.Exact && t.seq != 0 && !(readErr != nil && c.purged()) && (a.found && t.seq == a.seq && t.epoch == a.epoch ||
 		readErr != nil && !a.found && t.seq == a.state.LastSeq)
 	switch {
 	case named: // the checkpoint's position is later than the message's
 		a.base, a.place, a.whole = hint.Position, sink.Place{}, false
-		a.found, a.seq, a.epoch, a.count = true, t.seq, t.epoch, t.count
+		a.found, a.seq, a.epoch, a.count, a.replays = true, t.seq, t.epoch, t.count, t.replays
 		return a, 0, nil
+	case readErr != nil && c.purged():
+		return a, 0, fault.New(fault.Environment, sink.CodeAnchorGone, c.cfg.Stream, anewHint,
+			"message %d, the last one, was purged, and rows with it", a.state.LastSeq)
 	case readErr != nil:
 		return a, 0, fault.New(fault.Environment, sink.CodeAnchorGone, c.cfg.Stream,
 			anewHint+"; a longer max_age keeps the last message until there is a next one",

@@ -20,7 +20,19 @@ type Config struct {
 	Now         func() time.Time
 	Log         *slog.Logger
 
-	WindowMessages int           // published and not confirmed; default 4,096
+	// Atomic sends in atomic runs: a broker that syncs to disk before it answers
+	// syncs once for each. WholeTx, with Atomic, has them hold whole transactions,
+	// as far as these fit the broker's bound and the window.
+	Atomic, WholeTx bool
+	// Shared says that others write to the stream, too: messages are delivered at
+	// least once. See shared.go.
+	Shared bool
+	// Latest says that the stream keeps the last messages of each subject alone.
+	// See latest.go. Expires says that messages of such a stream are removed by their
+	// age, too.
+	Latest, Expires bool
+
+	WindowMessages int           // published and not confirmed, at most; default 16,384
 	WindowBytes    int           // the same in bytes; default 32 MiB
 	AckTimeout     time.Duration // without any progress, until the stream is read again; default 5 s
 	Patience       time.Duration // of one Wait with a broker that does not answer; default 20 s: electing a leader takes up to 14
@@ -33,7 +45,7 @@ func (c Config) withDefaults() Config {
 			*p = v
 		}
 	}
-	set(&c.WindowMessages, 4096)
+	set(&c.WindowMessages, 16384)
 	set(&c.WindowBytes, 32<<20)
 	if c.AckTimeout == 0 {
 		c.AckTimeout = 5 * time.Second
@@ -59,13 +71,19 @@ type Chain struct {
 
 	mu       sync.Mutex
 	queue    []entry // published and not confirmed, in order
+	unsent   int     // of them, the last ones are to be sent again
+	sharedAt string  // place of the last message handed out, of a shared stream
+	stalled  bool    // what is to be sent again waits for an answer
 	messages int     // of queue, an empty group counting as one
 	bytes    int     // of queue
-	acked    uint64  // the stream has everything up to here
+	window   window
+	acked    uint64 // the stream has everything up to here
 	progress time.Time
 	run      run
-	broken   error // why the stream must be read again; nil while all is well
-	dead     error // what only Claim mends
+	before   run       // an atomic run that is being stored while more is sent in run; id 0 for none
+	broken   error     // why the stream must be read again; nil while all is well
+	dead     error     // what only Claim mends
+	audited  time.Time // when the stream was last looked at for gaps
 	handed   []*sink.Group
 	result   []sink.Confirmed
 
@@ -87,34 +105,12 @@ func (t turn) take(ctx context.Context) error {
 
 func (t turn) give() { <-t }
 
-// run is the pipeline that messages are sent in. Chain.mu guards it.
-type run struct {
-	id    uint64
-	start uint64 // sequence of the stream before its first message
-	end   uint64 // sequence of its last message, once it is closed
-	open  bool   // more may be sent in it
-	sent  time.Time
-}
-
-// endDelay is how long a run stays open with nothing sent, while messages in it
-// wait for their acknowledgement.
-const endDelay = 300 * time.Microsecond
-
-// entry is a group in the window. The stream's sequences are known before it
-// is sent: that is what the chain is.
-type entry struct {
-	group *sink.Group
-	from  int    // messages before this are in the stream since an earlier attempt
-	first uint64 // sequence of message from
-	last  uint64 // sequence of the last message; of an empty group, of the message before it
-	count uint64 // data messages up to and including the group's last
-}
-
 var errClosed = errors.New("the sink is closed")
 
 // New returns a Chain on a stream. It reads and sends nothing before Claim.
 func New(cfg Config, log Log) *Chain {
-	c := &Chain{cfg: cfg.withDefaults(), log: log, send: make(turn, 1), wake: make(chan struct{}, 1), space: make(chan struct{}, 1),
+	cfg = cfg.withDefaults()
+	c := &Chain{cfg: cfg, log: log, window: newWindow(&cfg), send: make(turn, 1), wake: make(chan struct{}, 1), space: make(chan struct{}, 1),
 		dead: errors.New("the sink is not claimed")}
 	log.Notify(c.onAck)
 	return c
@@ -127,59 +123,40 @@ func signal(ch chan struct{}) {
 	}
 }
 
-// onAck takes in an acknowledgement.
-func (c *Chain) onAck(a Ack) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if a.Run != c.run.id {
-		return // of an earlier run, whose outcome was read from the stream
-	}
-	if seq := c.run.start + a.Count; seq > c.acked {
-		c.acked, c.progress = seq, c.cfg.Now()
-	}
-	switch {
-	case a.Err != nil:
-		c.breakOff(a.Err)
-	case a.Ended && (c.run.open || c.acked != c.run.end):
-		c.breakOff(errEndedEarly)
-	case a.Ended:
-		signal(c.space) // the next run may begin
-	}
-	signal(c.wake)
-}
-
-var errEndedEarly = errors.New("the broker ended the run before its end")
-
-// breakOff notes why the stream must be read again; the first reason is the cause.
-func (c *Chain) breakOff(why error) {
-	if c.broken == nil {
-		c.broken = why
-	}
-	c.run.open = false
-	signal(c.wake)
-}
-
 // Publish implements sink.Sink. A fault of class Poison names a message that
 // the stream would refuse; nothing of the group was sent then.
 func (c *Chain) Publish(ctx context.Context, g *sink.Group) error {
-	if err := c.check(g); err != nil {
+	check := Checker{Pipeline: c.cfg.Pipeline, BytesMax: c.log.MessageBytesMax(), Latest: c.cfg.Latest, Claims: !c.cfg.Latest}
+	if err := check.Check(g); err != nil {
 		return err
 	}
-	for waited := false; ; waited = true {
-		done, err := c.tryPublish(ctx, g, waited)
-		if done || err != nil {
+	for from := 0; ; {
+		to, err := c.publishPiece(ctx, g, from)
+		if err != nil || to == len(g.Messages) {
 			return err
+		}
+		from = to
+	}
+}
+
+// publishPiece sends what of the group fits a run, from message from on, and
+// returns where it ends.
+func (c *Chain) publishPiece(ctx context.Context, g *sink.Group, from int) (to int, err error) {
+	for waited := false; ; waited = true {
+		e, done, err := c.tryPublish(ctx, g, from, waited)
+		if done || err != nil {
+			return e.to, err
 		}
 		if c.idleAndBroken() {
 			if err := c.recover(ctx); err != nil {
-				return err
+				return 0, err
 			}
 			continue
 		}
 		select {
 		case <-c.space:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return 0, context.Cause(ctx)
 		}
 	}
 }
@@ -192,78 +169,112 @@ func (c *Chain) idleAndBroken() bool {
 	return c.broken != nil && c.dead == nil && len(c.queue) == 0
 }
 
-// tryPublish sends the group if the window has room for it, nothing is broken,
-// and there is an open run or none that is not over. A group that finds the
-// pipeline idle is a run of its own, so that its acknowledgement comes at once;
-// one that had to wait shows that more is coming, and opens a run that lasts.
-func (c *Chain) tryPublish(ctx context.Context, g *sink.Group, waited bool) (bool, error) {
+// tryPublish sends the piece if the window has room for it, nothing is broken,
+// and there is an open run or one may begin. A group that finds the pipeline
+// idle is a run of its own, so that its acknowledgement comes at once; one that
+// had to wait shows that more is coming, and opens a run that lasts.
+func (c *Chain) tryPublish(ctx context.Context, g *sink.Group, from int, waited bool) (e entry, done bool, err error) {
 	if err := c.send.take(ctx); err != nil {
-		return false, err
+		return e, false, err
 	}
+	defer signal(c.wake) // behind give: Wait may want the turn
 	defer c.send.give()
-	e, ok, err := c.enqueue(g)
-	if !ok || err != nil {
-		return false, err
+	e = c.piece(g, from)
+	if ok, err := c.room(&e); !ok || err != nil {
+		return e, false, err
 	}
-	if len(g.Messages) > 0 {
-		c.sendEntry(e, !waited)
+	if e.to == e.from {
+		c.enqueue(&e)
+		return e, true, nil
 	}
-	signal(c.wake)
-	return true, nil
-}
-
-func (c *Chain) enqueue(g *sink.Group) (entry, bool, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n := max(1, len(g.Messages))
-	full := c.messages+n > c.cfg.WindowMessages || c.bytes+g.Bytes > c.cfg.WindowBytes
-	if c.dead != nil || c.broken != nil || full && len(c.queue) > 0 {
-		return entry{}, false, c.dead
+	ok, ends := c.admit(&e, waited)
+	if !ok {
+		return e, false, nil
 	}
-	if len(g.Messages) > 0 && !c.run.open && c.acked != c.w.seq {
-		return entry{}, false, nil // the run before is not answered yet
-	}
-	e := entry{group: g, first: c.w.seq + 1, last: c.w.seq + uint64(len(g.Messages)), count: c.w.count + dataMessages(g)}
-	if c.acked == c.w.seq {
-		c.progress = c.cfg.Now() // nothing was outstanding: the ack timeout starts here
-	}
-	c.queue = append(c.queue, e)
-	c.messages += n
-	c.bytes += g.Bytes
+	c.enqueue(&e)
+	c.sendEntry(&e, ends)
+	c.endDue()
 	return e, true, nil
 }
 
-func dataMessages(g *sink.Group) (n uint64) {
-	for i := range g.Messages {
-		if g.Messages[i].Kind == sink.KindData {
+// room reports whether the window takes the entry now.
+func (c *Chain) room(e *entry) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dead != nil || c.broken != nil || c.unsent > 0 {
+		return false, c.dead
+	}
+	full := c.messages+e.size() > c.window.messages || c.bytes+e.bytes > c.window.bytes()
+	if full && len(c.queue) > 0 {
+		c.window.full()
+		return false, nil
+	}
+	return true, nil
+}
+
+// enqueue is called with send taken, when there is room.
+func (c *Chain) enqueue(e *entry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e.first, e.last = c.w.seq+1, c.w.seq+uint64(e.to-e.from)
+	e.count, e.replays = c.w.count+dataMessages(e.group.Messages[e.from:e.to]), c.w.replays
+	if e.to > e.from {
+		e.replays = max(e.replays, e.group.Messages[e.to-1].Replay)
+	}
+	c.w.inside = e.inside || c.w.inside && e.to == e.from
+	now := c.cfg.Now()
+	if c.acked == c.w.seq {
+		c.progress = now // nothing was outstanding: the ack timeout starts here
+	}
+	c.queue = append(c.queue, *e)
+	c.messages += e.size()
+	c.bytes += e.bytes
+	c.window.sent(e.last, now)
+}
+
+func dataMessages(messages []sink.Message) (n uint64) {
+	for i := range messages {
+		if counted(&messages[i]) {
 			n++
 		}
 	}
 	return n
 }
 
+// counted reports whether a message is one of those that Cdc-Seq counts: of a row,
+// and a function of the log.
+func counted(m *sink.Message) bool { return m.Kind == sink.KindData && m.Replay == 0 }
+
 // Wait implements sink.Sink.
 func (c *Chain) Wait(ctx context.Context) ([]sink.Confirmed, error) {
 	c.releaseHanded()
+	if err := c.audit(ctx); err != nil {
+		return nil, err
+	}
 	timer := time.NewTimer(c.cfg.AckTimeout)
 	defer timer.Stop()
 	for {
+		next, wait := c.next()
+		if next == endRun { // first: the broker works while groups are handed out
+			if err := c.endRun(ctx); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		result, err := c.collect()
 		if len(result) > 0 || err != nil {
 			return result, err
 		}
-		next, wait := c.next()
 		switch next {
 		case readAgain:
 			if err := c.recover(ctx); err != nil {
 				return nil, err
 			}
 			continue
-		case endRun:
-			if err := c.endRun(ctx); err != nil {
+		case sendMore:
+			if err := c.sendMore(ctx); err != nil {
 				return nil, err
 			}
-			continue
 		}
 		timer.Reset(wait)
 		select {
@@ -283,14 +294,18 @@ func (c *Chain) collect() ([]sink.Confirmed, error) {
 	n := 0
 	for ; n < len(c.queue) && c.queue[n].last <= c.acked; n++ {
 		e := &c.queue[n]
+		if c.messages, c.bytes = c.messages-e.size(), c.bytes-e.bytes; !e.whole() {
+			continue
+		}
 		c.result = append(c.result, sink.Confirmed{Group: e.group, Token: c.tokenOf(e)})
 		c.handed = append(c.handed, e.group)
-		c.messages -= max(1, len(e.group.Messages))
-		c.bytes -= e.group.Bytes
 	}
 	if n > 0 {
 		c.queue = append(c.queue[:0], c.queue[n:]...)
+		c.window.crowded = false
 		signal(c.space)
+	}
+	if len(c.result) > 0 {
 		return c.result, nil
 	}
 	return nil, c.dead
@@ -303,6 +318,7 @@ const (
 	idle step = iota
 	readAgain
 	endRun
+	sendMore
 )
 
 // next says what Wait has to do, or for how long it has nothing to do.
@@ -313,43 +329,22 @@ func (c *Chain) next() (step, time.Duration) {
 		return readAgain, 0
 	}
 	now, left := c.cfg.Now(), c.cfg.AckTimeout
-	if len(c.queue) > 0 {
+	if c.outstanding() {
 		left -= now.Sub(c.progress)
 	}
 	if left <= 0 {
+		c.window.slow()
 		c.breakOff(errNoAck)
 		return readAgain, 0
 	}
-	if c.run.open {
-		quiet := endDelay - now.Sub(c.run.sent)
-		if quiet <= 0 {
-			return endRun, 0
-		}
-		left = min(left, quiet)
+	due, wait := c.due(now)
+	switch {
+	case due:
+		return endRun, 0
+	case c.unsent > 0 && !c.stalled:
+		return sendMore, 0
 	}
-	return idle, left
-}
-
-// endRun ends the open run, unless something was sent meanwhile.
-func (c *Chain) endRun(ctx context.Context) error {
-	if err := c.send.take(ctx); err != nil {
-		return err
-	}
-	defer c.send.give()
-	c.mu.Lock()
-	ending := c.run.open && c.cfg.Now().Sub(c.run.sent) >= endDelay
-	id := c.run.id
-	if ending {
-		c.run.open, c.run.end = false, c.w.seq
-	}
-	c.mu.Unlock()
-	if !ending {
-		return nil
-	}
-	if err := c.log.End(id, c.w.out.Number); err != nil {
-		c.fail(err)
-	}
-	return nil
+	return idle, min(left, wait)
 }
 
 var errNoAck = errors.New("no acknowledgement in time")
@@ -357,7 +352,10 @@ var errNoAck = errors.New("no acknowledgement in time")
 // tokenOf names the group's last message. c.w.epoch and created only change in
 // Claim, when the queue is empty.
 func (c *Chain) tokenOf(e *entry) string {
-	return token{c.w.created, e.last, c.w.epoch, e.count}.String()
+	if c.cfg.Shared {
+		return c.sharedTokenOf(e.group)
+	}
+	return token{c.w.created, e.last, c.w.epoch, e.count, e.replays}.String()
 }
 
 func (c *Chain) releaseHanded() {
@@ -388,16 +386,19 @@ func (c *Chain) abandon(why error) {
 	c.dead = why
 	c.run.id++
 	c.run.open = false
+	c.before.id = 0
 	queue, handed := c.queue, c.handed
-	c.queue, c.handed, c.messages, c.bytes = nil, nil, 0, 0
+	c.queue, c.handed, c.messages, c.bytes, c.unsent = nil, nil, 0, 0, 0
 	signal(c.wake)
 	signal(c.space)
 	c.mu.Unlock()
 	for _, g := range handed {
 		release(g)
 	}
-	for _, e := range queue {
-		release(e.group)
+	for i := range queue {
+		if queue[i].whole() { // the others are pieces of the same group
+			release(queue[i].group)
+		}
 	}
 }
 

@@ -38,8 +38,10 @@ func (l *instant) Send(m *chain.Outgoing) error {
 	return nil
 }
 
-func (l *instant) End(run, sent uint64) error {
-	l.b.take(packet{out: chain.Outgoing{Run: run, Number: sent + 1}, end: true, writer: l.writer,
+func (l *instant) Flush() error { return nil }
+
+func (l *instant) End(run, sent uint64, atomic bool) error {
+	l.b.take(packet{out: chain.Outgoing{Run: run, Number: sent + 1, Atomic: atomic}, end: true, writer: l.writer,
 		answer: func(a chain.Ack, _ error) { l.notify(a) }})
 	return nil
 }
@@ -69,27 +71,40 @@ func config() chain.Config {
 
 func start(context.Context) (sdk.Position, error) { return "p0", nil }
 
-func TestAnswersMayComeBeforeSendReturns(t *testing.T) {
+// claimed is a broker, and a writer that has its empty stream.
+func claimed(t *testing.T) (*instant, *chain.Chain) {
+	t.Helper()
+	l := newInstant()
+	c := chain.New(config(), l)
+	t.Cleanup(func() { c.Close(context.Background()) })
+	if _, err := c.Claim(t.Context(), sink.Hint{}, start); err != nil {
+		t.Fatal(err)
+	}
+	return l, c
+}
+
+// fed is a broker that has 300 groups of a feed.
+func fed(t *testing.T) *instant {
+	t.Helper()
 	l := newInstant()
 	c := chain.New(config(), l)
 	defer c.Close(t.Context())
-	f := &sinktest.Feed{Subject: "cdc.p.d.t", Control: "cdc.p._cdcd"}
-	r := &sinktest.Run{Feed: f, Groups: 300}
+	r := &sinktest.Run{Feed: &sinktest.Feed{Subject: "cdc.p.d.t", Control: "cdc.p._cdcd"}, Groups: 300}
 	if err := r.Do(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
+	return l
+}
+
+func TestAnswersMayComeBeforeSendReturns(t *testing.T) {
+	l := fed(t)
 	if l.reads != 1 {
 		t.Errorf("the stream was read %d times without need", l.reads-1)
 	}
 }
 
 func TestHeadersOfAConnectorCannotTouchTheProtocol(t *testing.T) {
-	l := newInstant()
-	c := chain.New(config(), l)
-	defer c.Close(t.Context())
-	if _, err := c.Claim(t.Context(), sink.Hint{}, start); err != nil {
-		t.Fatal(err)
-	}
+	l, c := claimed(t)
 	for _, lines := range []string{"Nats-Rollup: all\n", "nats-expected-last-sequence: 0\n", "CDC-Seq: 1\n", "no colon\n", ": x\n", "a b: x\n"} {
 		g := &sink.Group{Base: "p0", Messages: []sink.Message{{Subject: "s", Headers: []byte("Fine: yes\n" + lines)}}}
 		if err := c.Publish(t.Context(), g); !fault.HasCode(err, sink.CodeHeaderReserved) || fault.Of(err).Class != fault.Poison {
@@ -101,15 +116,52 @@ func TestHeadersOfAConnectorCannotTouchTheProtocol(t *testing.T) {
 	}
 }
 
-func TestEveryThousandthMessageHasItsBase(t *testing.T) {
-	l := newInstant()
-	c := chain.New(config(), l)
-	defer c.Close(t.Context())
-	f := &sinktest.Feed{Subject: "cdc.p.d.t", Control: "cdc.p._cdcd"}
-	r := &sinktest.Run{Feed: f, Groups: 300}
-	if err := r.Do(t.Context(), c); err != nil {
+// A message that asks for it carries its group's base, and those behind it name
+// it: rows of a table went out since the one before.
+func TestRebase(t *testing.T) {
+	l, c := claimed(t)
+	for n, g := range []*sink.Group{
+		{Base: "p1", Messages: []sink.Message{{Subject: "s", Place: sink.Place{Tx: "a", Parts: 1}}}},
+		{Base: "p2", Messages: []sink.Message{{Subject: "s", Place: sink.Place{Tx: "b", Parts: 1}, Rebase: true}, {Subject: "s", Place: sink.Place{Tx: "c", Parts: 1}}}},
+	} {
+		if g.Number, g.End, g.Done = uint64(n+1), g.Base, func() {}; c.Publish(t.Context(), g) != nil {
+			t.Fatal("not published")
+		}
+	}
+	var got []string
+	for _, m := range l.b.log {
+		got = append(got, m.heads["Cdc-Base"]+m.heads["Cdc-Base-Seq"])
+	}
+	if want := "p0 1 p2 3"; strings.Join(got, " ") != want {
+		t.Errorf("bases %v, want %s", got, want)
+	}
+}
+
+// The message key goes out as Cdc-Key where it is asked for, and only what a
+// header can carry.
+func TestKeyHeader(t *testing.T) {
+	l, c := claimed(t)
+	for _, key := range []string{"a\nb", "a\r", " a", "a ", "\x00"} {
+		g := &sink.Group{Base: "p0", Messages: []sink.Message{{Subject: "s", Key: []byte(key), KeyHeader: true}}}
+		if err := c.Publish(t.Context(), g); !fault.HasCode(err, sink.CodeHeaderReserved) || fault.Of(err).Class != fault.Poison {
+			t.Errorf("%q: %v", key, err)
+		}
+	}
+	g := &sink.Group{Base: "p0", Messages: []sink.Message{{Subject: "s", Key: []byte(`{"id":"ü"}`), KeyHeader: true}, {Subject: "s", Key: []byte("a\nb")}}}
+	if err := c.Publish(t.Context(), g); err != nil {
 		t.Fatal(err)
 	}
+	if len(l.b.log) != 3 || l.b.log[1].heads["Cdc-Key"] != `{"id":"ü"}` || l.b.log[2].heads["Cdc-Key"] != "" {
+		t.Errorf("%+v", l.b.log)
+	}
+	big := &sink.Group{Base: "p0", Messages: []sink.Message{{Subject: "s", Key: []byte(strings.Repeat("k", l.MessageBytesMax())), KeyHeader: true}}}
+	if err := c.Publish(t.Context(), big); !fault.HasCode(err, sink.CodeMessageTooLarge) {
+		t.Errorf("a key as large as a message: %v", err)
+	}
+}
+
+func TestEveryThousandthMessageHasItsBase(t *testing.T) {
+	l := fed(t)
 	gap := 0
 	for i, m := range l.b.log {
 		base, seq := m.heads["Cdc-Base"], m.heads["Cdc-Base-Seq"]
@@ -132,7 +184,7 @@ func TestEveryThousandthMessageHasItsBase(t *testing.T) {
 }
 
 func TestBadTokens(t *testing.T) {
-	for _, token := range []string{"x", "1:2:3", "1:2:3:x", "1:2:3:4:5", "1:-2:3:4"} {
+	for _, token := range []string{"x", "1:2:3", "1:2:3:x", "1:2:3:4:5:6", "1:-2:3:4"} {
 		c := chain.New(config(), newInstant())
 		_, err := c.Claim(t.Context(), sink.Hint{Token: token, Position: "p", Exact: true}, start)
 		if !fault.HasCode(err, "bad_token") {
@@ -193,12 +245,7 @@ func TestSequencesAreReused(t *testing.T) {
 
 // The same for the first message of a run, of a writer that stood idle.
 func TestIdleWriterMeetsReusedSequences(t *testing.T) {
-	l := newInstant()
-	c := chain.New(config(), l)
-	defer c.Close(t.Context())
-	if _, err := c.Claim(t.Context(), sink.Hint{}, start); err != nil {
-		t.Fatal(err)
-	}
+	l, c := claimed(t)
 	other := newInstant()
 	other.b, other.writer = l.b, "other"
 	conf := config()

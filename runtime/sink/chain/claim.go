@@ -3,7 +3,6 @@ package chain
 import (
 	"context"
 	"errors"
-	"slices"
 	"strconv"
 	"time"
 
@@ -23,11 +22,15 @@ func (c *Chain) Claim(ctx context.Context, hint sink.Hint, initial func(context.
 		return sink.Anchor{}, err
 	}
 	defer c.send.give()
+	if c.cfg.Shared {
+		return c.claimShared(ctx, hint, initial)
+	}
 	var start sdk.Position
 	lostRaces := 0
 	for retry := c.newRetry(); ; {
 		a, err := c.readAnchor(ctx)
 		a, lost, err := c.resume(a, err, hint)
+		err = retry.shrunk(err)
 		if err == nil && !a.found {
 			if start == "" {
 				if start, err = initial(ctx); err != nil {
@@ -47,6 +50,7 @@ func (c *Chain) Claim(ctx context.Context, hint sink.Hint, initial func(context.
 				return c.claimed(a, epoch, lost), nil
 			}
 		}
+		err = retry.overtaken(err, a.state.LastSeq)
 		if errors.Is(err, ErrWrongLast) {
 			if lostRaces++; lostRaces == claimAttemptsMax {
 				return sink.Anchor{}, c.fenced(a.epoch, "another writer is writing right now")
@@ -62,13 +66,28 @@ func (c *Chain) claimed(a anchor, epoch, lost uint64) sink.Anchor {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.dead, c.broken = nil, nil
+	c.w.inside = a.place.Tx != "" && !a.whole
+	if c.cfg.WholeTx { // one as large as it may be is sent while another is stored
+		c.window.atLeast(2*c.log.AtomicMax() + windowMin)
+	}
+	c.audited = c.cfg.Now()
 	if lost > 0 {
 		c.cfg.Log.Warn("the stream lost confirmed messages; they are sent again", "stream", c.cfg.Stream, "messages", lost)
 	}
 	if a.foreign > 0 {
 		c.cfg.Log.Warn("stepped over messages of another writer", "stream", c.cfg.Stream, "messages", a.foreign)
 	}
-	return sink.Anchor{Base: a.base, At: a.place, Complete: a.whole, Found: a.found, Epoch: epoch, Writer: a.epoch, Fingerprint: a.print, Lost: lost, Messages: a.count}
+	return sink.Anchor{Base: a.base, At: a.place, Complete: a.whole, Found: a.found, Epoch: epoch, Writer: a.epoch, Fingerprint: a.print, Lost: lost, Messages: a.count, Replays: a.replays}
+}
+
+// Standing returns where the writer stands, just behind its claim: the sequence of
+// its marker, and how many data messages are before it.
+func (c *Chain) Standing(ctx context.Context) (seq, messages uint64, err error) {
+	if err := c.send.take(ctx); err != nil {
+		return 0, 0, err
+	}
+	defer c.send.give()
+	return c.w.seq, c.w.count, nil
 }
 
 func (c *Chain) fenced(epoch uint64, why string) error {
@@ -88,6 +107,9 @@ func (c *Chain) mark(ctx context.Context, a anchor, epoch uint64) error {
 		return err
 	}
 	c.standBehind(a, a.state.LastSeq+1, epoch, now)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.window.far(c.cfg.Now().Sub(now))
 	return nil
 }
 
@@ -96,12 +118,16 @@ func (c *Chain) mark(ctx context.Context, a anchor, epoch uint64) error {
 func (c *Chain) standBehind(a anchor, seq, epoch uint64, now time.Time) {
 	w := &c.w
 	w.created, w.session, w.seq, w.count = a.state.Created.UnixNano(), a.state.Session, seq, a.count
+	w.replay(a.replays)
 	w.epoch, w.text = epoch, strconv.FormatUint(epoch, 10)
 	w.newBase(now)
 	w.marking = false
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.acked, c.progress = seq, now
+	c.run = run{id: c.run.id, start: seq, end: seq}
+	c.before.id = 0
+	c.window.probe = 0
 }
 
 // recover reads the stream again after anything went wrong, and sends what it
@@ -118,16 +144,22 @@ func (c *Chain) recover(ctx context.Context) error {
 		return nil // mended while this one waited for its turn
 	}
 	c.run.id++ // what is answered from here on is read from the stream
+	c.before.id = 0
 	c.mu.Unlock()
+	if fault.HasCode(cause, sink.CodeDenied) { // sent again it would be refused again, behind one more marker
+		c.die(cause)
+		return cause
+	}
 	c.cfg.Log.Warn("reading the stream again", "stream", c.cfg.Stream, "cause", cause)
 	for retry := c.newRetry(); ; {
-		err := c.reanchor(ctx)
+		reanchor := c.reanchor
+		if c.cfg.Shared {
+			reanchor = c.reanchorShared
+		}
+		err := retry.shrunk(reanchor(ctx, retry))
 		if err == nil {
 			c.resend()
 			return nil
-		}
-		if fault.HasCode(err, sink.CodeStreamRollback) && retry.elapsed() < c.cfg.AckTimeout {
-			err = errors.New("the stream seems shorter than it was") // a leader just elected may lag behind itself
 		}
 		if err := retry.after(ctx, err); err != nil {
 			if fatal(err) {
@@ -142,12 +174,12 @@ func (c *Chain) recover(ctx context.Context) error {
 // marker. Between two readings the stream got either more of the last run, or
 // the marker that was being put: a marker takes the place of the run's next
 // message, and the run is over then.
-func (c *Chain) reanchor(ctx context.Context) error {
+func (c *Chain) reanchor(ctx context.Context, r *retry) error {
 	a, err := c.readAnchor(ctx)
 	if err != nil && !errors.Is(err, errAnchorGone) {
 		return err
 	}
-	if err := c.judge(a, err); err != nil {
+	if err := r.overtaken(c.judge(a, err), a.state.LastSeq); err != nil {
 		return err
 	}
 	last := a.state.LastSeq
@@ -191,6 +223,8 @@ func (c *Chain) judge(a anchor, readErr error) error {
 			"the stream was purged while the pipeline ran: message %d is gone", a.state.LastSeq)
 	case a.found && a.epoch > c.w.epoch:
 		return c.fenced(a.epoch, "another writer claimed the stream")
+	case c.checkGaps(a.state) != nil:
+		return c.checkGaps(a.state)
 	case a.foreign > 0 || !a.found:
 		return c.foreignFault(a.state.LastSeq, "%d messages of somebody else are at the stream's end", a.foreign)
 	case a.seq > sent && !a.marker:
@@ -225,21 +259,64 @@ func (c *Chain) resend() {
 	for i := first; i < len(c.queue); i++ {
 		e := &c.queue[i]
 		e.first = seq + 1
-		seq += uint64(len(e.group.Messages) - e.from)
+		seq += uint64(e.to - e.from)
 		e.last = seq
 	}
-	again := slices.Clone(c.queue[first:])
-	c.broken = nil
+	c.broken, c.stalled, c.unsent = nil, false, len(c.queue)-first
 	c.mu.Unlock()
-	for _, e := range again {
-		c.sendEntry(e, false)
+	c.sendUnsent()
+}
+
+// sendMore sends more of what is to be sent again.
+func (c *Chain) sendMore(ctx context.Context) error {
+	if err := c.send.take(ctx); err != nil {
+		return err
 	}
-	signal(c.space)
+	defer c.send.give()
+	c.sendUnsent()
+	return nil
+}
+
+// sendUnsent sends what is to be sent again, as far as runs have room for it.
+// It is called with send taken.
+func (c *Chain) sendUnsent() {
+	for {
+		c.mu.Lock()
+		left := c.unsent
+		var e entry
+		if left > 0 {
+			e = c.queue[len(c.queue)-left]
+		}
+		c.mu.Unlock()
+		if left == 0 {
+			signal(c.space)
+			return
+		}
+		if e.to > e.from {
+			ok, ends := c.admit(&e, true)
+			if !ok {
+				c.stall()
+				return
+			}
+			c.sendEntry(&e, ends)
+		}
+		c.mu.Lock()
+		c.unsent--
+		c.mu.Unlock()
+		c.endDue()
+	}
+}
+
+// stall notes that nothing is to be sent again before something is answered.
+func (c *Chain) stall() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stalled = c.outstanding() && c.broken == nil
 }
 
 // fatal reports whether only a new claim helps.
 func fatal(err error) bool {
-	return !mendable(err) || sink.IsFenced(err) || fault.HasCode(err, sink.CodeStreamRollback)
+	return !mendable(err) || sink.IsFenced(err) || fault.HasCode(err, sink.CodeStreamRollback) || fault.HasCode(err, sink.CodeDenied)
 }
 
 // retry paces attempts at what may get better.
@@ -247,11 +324,34 @@ type retry struct {
 	c     *Chain
 	start time.Time
 	delay time.Duration
+
+	gone      uint64 // the last message that the last attempt found gone; 0 for none
+	goneSince time.Time
+
+	shortSince time.Time // since when each attempt found the stream shorter than it was; zero: the last one did not
 }
 
 func (c *Chain) newRetry() *retry { return &retry{c: c, start: c.cfg.Now(), delay: time.Millisecond} }
 
 func (r *retry) elapsed() time.Duration { return r.c.cfg.Now().Sub(r.start) }
+
+// shrunk takes a stream that ends before what it had for one that a server tells
+// of which lags behind, as a leader just elected may. It is so when every attempt
+// finds it so, for as long as an answer may take.
+func (r *retry) shrunk(err error) error {
+	if !fault.HasCode(err, sink.CodeStreamRollback) {
+		r.shortSince = time.Time{}
+		return err
+	}
+	now := r.c.cfg.Now()
+	if r.shortSince.IsZero() {
+		r.shortSince = now
+	}
+	if now.Sub(r.shortSince) >= r.c.cfg.AckTimeout {
+		return err
+	}
+	return errors.New("the stream seems shorter than it was")
+}
 
 // after waits a little longer each time, or returns why there is no point:
 // err can't be mended, the sink is full, patience has ended, or ctx has.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/cdcd-io/cdcd/internal/fault"
 	"github.com/cdcd-io/cdcd/runtime/sink"
 	"github.com/cdcd-io/cdcd/sdk"
 )
@@ -18,6 +20,7 @@ type promptLog struct {
 	records map[uint64]*Record
 	notify  func(Ack)
 	puts    int
+	missing uint64 // messages from the middle
 }
 
 func (l *promptLog) store(m *Outgoing) {
@@ -32,7 +35,7 @@ func (l *promptLog) store(m *Outgoing) {
 }
 
 func (l *promptLog) State(context.Context) (State, error) {
-	return State{Created: l.created, FirstSeq: 1, LastSeq: l.seq, Messages: l.seq}, nil
+	return State{Created: l.created, FirstSeq: 1, LastSeq: l.seq, Messages: l.seq - l.missing}, nil
 }
 
 func (l *promptLog) Get(_ context.Context, seq uint64) (*Record, error) {
@@ -50,13 +53,16 @@ func (l *promptLog) Send(m *Outgoing) error {
 	return nil
 }
 
-func (l *promptLog) End(run, sent uint64) error {
+func (l *promptLog) Flush() error { return nil }
+
+func (l *promptLog) End(run, sent uint64, _ bool) error {
 	l.notify(Ack{Run: run, Count: sent, Ended: true})
 	return nil
 }
 
 func (l *promptLog) Notify(f func(Ack))   { l.notify = f }
 func (l *promptLog) MessageBytesMax() int { return 1 << 20 }
+func (l *promptLog) AtomicMax() int       { return 1000 }
 
 func claimed(t *testing.T) (*Chain, *promptLog) {
 	t.Helper()
@@ -104,4 +110,29 @@ func TestPublishMendsWhileIdle(t *testing.T) {
 	if log.puts != markers+1 {
 		t.Errorf("%d markers, want one: the stream was read again", log.puts-markers)
 	}
+}
+
+// A stream may lose messages from its middle and take new ones without a word.
+func TestAudit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, log := claimed(t)
+		publishOne(t, c, 1)
+		log.missing = 3
+		publishOne(t, c, 2) // not every message is worth a look
+		time.Sleep(auditEvery)
+		g := &sink.Group{Number: 3, Base: "begin", End: "end", Messages: []sink.Message{{Subject: "c.t", Place: sink.Place{Tx: "t", N: 3, Parts: 1}}}}
+		if err := c.Publish(t.Context(), g); err != nil {
+			t.Fatal(err)
+		}
+		_, err := c.Wait(t.Context())
+		if f := fault.Of(err); f.Code != sink.CodeStreamGaps || f.Class != fault.Environment {
+			t.Fatalf("3 messages are missing: %v", err)
+		}
+		c.cfg.GapsAccepted = 3
+		if _, err := c.Claim(t.Context(), sink.Hint{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(auditEvery)
+		publishOne(t, c, 4)
+	})
 }

@@ -1,15 +1,12 @@
 package chain
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 	"unsafe"
 
-	"github.com/cdcd-io/cdcd/internal/fault"
 	"github.com/cdcd-io/cdcd/runtime/sink"
 	"github.com/cdcd-io/cdcd/sdk"
 )
@@ -21,10 +18,6 @@ const (
 	baseAgeMax      = 10 * time.Minute
 )
 
-// headerBytesMax is what the protocol's own headers may take beside base and
-// place, names and the broker's expectation included.
-const headerBytesMax = 512
-
 // writer is the state of sending. Chain.send guards it.
 type writer struct {
 	created int64  // of the stream, unix nanoseconds
@@ -33,6 +26,9 @@ type writer struct {
 	count   uint64 // data messages up to there
 	epoch   uint64
 	text    string // epoch in decimal
+	replays uint64 // number of the last replay up to there
+	last    string // replays in decimal; empty without any
+	inside  bool   // what was published last ends inside a transaction
 
 	marking bool // a marker was put behind markAt, and whether it is stored is not known
 	markAt  uint64
@@ -45,98 +41,42 @@ type writer struct {
 	out     Outgoing
 }
 
-// check finds what the stream would refuse, before anything of the group is sent.
-func (c *Chain) check(g *sink.Group) error {
-	most := c.log.MessageBytesMax()
-	for i := range g.Messages {
-		m := &g.Messages[i]
-		size := len(m.Body) + len(m.Headers) + headerBytesMax + len(g.Base) + len(m.Place.Tx)
-		if size > most {
-			return fault.New(fault.Poison, sink.CodeMessageTooLarge, c.place(g, m),
-				"raise max_payload of the NATS server, or null the large column with the step mask",
-				"a message for %s has %d bytes with its headers, the server takes %d", m.Subject, size, most)
-		}
-		if len(m.Headers) > 0 {
-			if err := c.checkHeaders(g, m); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (c *Chain) checkHeaders(g *sink.Group, m *sink.Message) error {
-	for line := range bytes.Lines(m.Headers) {
-		name, _, ok := strings.Cut(string(line), ":")
-		lower := strings.ToLower(name)
-		if !ok || name == "" || strings.HasPrefix(lower, "nats-") || strings.HasPrefix(lower, "cdc-") ||
-			strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			return fault.New(fault.Poison, sink.CodeHeaderReserved, c.place(g, m),
-				"let the connector name its headers with printable ASCII, and not Nats-… or Cdc-…",
-				"a connector asked for the header %q", strings.TrimSpace(string(line)))
-		}
-	}
-	return nil
-}
-
-func (c *Chain) place(g *sink.Group, m *sink.Message) string {
-	if m.Place.Tx == "" {
-		return c.cfg.Pipeline + " at " + string(g.Base)
-	}
-	return c.cfg.Pipeline + " at " + m.Place.String()
-}
-
-// sendEntry sends an entry's messages behind what was sent. What goes wrong is
-// noted for Wait; the entry is in the queue, and nothing is lost. alone ends
-// the run with the entry if it begins with it.
-func (c *Chain) sendEntry(e entry, alone bool) {
+// sendEntry sends an entry's messages behind what was sent, in the open run,
+// and ends that with the last one if it is the run's. What goes wrong is noted
+// for Wait; the entry is in the queue, and nothing is lost.
+func (c *Chain) sendEntry(e *entry, ends bool) {
 	w := &c.w
 	now := c.cfg.Now()
-	n := len(e.group.Messages)
-	for i := e.from; i < n; i++ {
-		if i%64 == e.from%64 { // as often as finding out costs nothing
-			ok, began := c.inRun()
-			if !ok {
-				return
-			}
-			alone = alone && (began || i > e.from)
+	for i := e.from; i < e.to; i++ {
+		if (i-e.from)%64 == 0 && !c.sending() { // as often as finding out costs nothing
+			return
 		}
 		c.encode(e.group, &e.group.Messages[i], now)
 		w.out.Number++
-		if w.out.Last = alone && i == n-1; w.out.Last {
+		if w.out.Last = ends && i == e.to-1; w.out.Last {
+			c.mu.Lock()
 			c.closeRun() // before the answer can come
+			c.mu.Unlock()
 		}
 		if err := c.log.Send(&w.out); err != nil {
 			c.fail(err)
 			return
 		}
 	}
+	if err := c.log.Flush(); err != nil {
+		c.fail(err)
+		return
+	}
 	c.mu.Lock()
 	c.run.sent = now
 	c.mu.Unlock()
 }
 
-// inRun makes sure that there is an open run, and reports whether it began it,
-// and whether anything may be sent at all.
-func (c *Chain) inRun() (ok, began bool) {
+// sending reports whether anything may be sent at all.
+func (c *Chain) sending() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.broken != nil || c.dead != nil {
-		return false, false
-	}
-	if c.run.open {
-		return true, false
-	}
-	c.run.id++
-	c.run.start, c.run.open, c.run.sent = c.w.seq, true, c.cfg.Now()
-	c.w.out.Run, c.w.out.Number = c.run.id, 0
-	return true, true
-}
-
-func (c *Chain) closeRun() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.run.open, c.run.end = false, c.w.seq
+	return c.broken == nil && c.dead == nil
 }
 
 func (c *Chain) fail(err error) {
@@ -152,13 +92,19 @@ func (c *Chain) encode(g *sink.Group, m *sink.Message, now time.Time) {
 	o := &w.out
 	o.Subject, o.Body, o.Extra, o.Expect = m.Subject, m.Body, m.Headers, w.seq
 	o.Session = w.session
-	o.Values = [HeaderCount]string{HeaderEpoch: w.text}
+	o.Values = [HeaderCount]string{HeaderEpoch: w.text, HeaderRun: g.Run}
 	w.seq++
-	if m.Kind == sink.KindData {
+	if counted(m) {
 		w.count++
-	} else {
+	}
+	if m.Kind != sink.KindData {
 		o.Values[HeaderKind] = m.Kind.String()
 	}
+	if m.Replay > 0 {
+		w.replay(m.Replay)
+		o.Values[HeaderOriginal] = m.Original
+	}
+	o.Values[HeaderReplay] = w.last
 	b := w.scratch[:0]
 	b = strconv.AppendUint(b, w.count, 10)
 	atPos := len(b)
@@ -171,27 +117,54 @@ func (c *Chain) encode(g *sink.Group, m *sink.Message, now time.Time) {
 	if m.TxRows > 0 {
 		b = strconv.AppendUint(b, m.TxRows, 10)
 	}
+	atID := len(b)
+	if c.cfg.Shared {
+		o.Shared = true
+		b = c.messageID(m, b)
+	}
 	w.scratch = b
-	o.Values[HeaderSeq], o.Values[HeaderPos], o.Values[HeaderTxRows] = view(b[:atPos]), view(b[atPos:atRows]), view(b[atRows:])
+	o.Values[HeaderMsgID] = view(b[atID:])
+	o.Values[HeaderSeq], o.Values[HeaderPos], o.Values[HeaderTxRows] = view(b[:atPos]), view(b[atPos:atRows]), view(b[atRows:atID])
 	if m.TxLast {
 		o.Values[HeaderTxLast] = "1"
 	}
 	if m.SubjectLast {
 		o.Values[HeaderSubjectLast] = "1"
 	}
-	if m.Place.Tx == "" || w.baseLeft == 0 || now.Sub(w.baseTime) > baseAgeMax {
+	if m.KeyHeader {
+		o.Values[HeaderKey] = view(m.Key)
+	}
+	o.Values[HeaderOperation] = c.operation(m)
+	if cl := m.Claim; cl != nil {
+		o.Values[HeaderClaim], o.Values[HeaderClaimDigest] = cl.Bucket+"/"+cl.Name, cl.Digest
+		o.Values[HeaderClaimBytes] = strconv.Itoa(cl.Bytes)
+	}
+	if c.cfg.Latest || m.Place.Tx == "" || m.Rebase || w.baseLeft == 0 || now.Sub(w.baseTime) > baseAgeMax {
 		o.Values[HeaderBase], o.Values[HeaderFingerprint] = string(g.Base), c.cfg.Fingerprint
 		w.newBase(now)
 		return
 	}
 	w.baseLeft--
-	o.Values[HeaderBaseSeq] = w.baseText
+	if !c.cfg.Shared { // there the sequence is not known
+		o.Values[HeaderBaseSeq] = w.baseText
+	}
 }
 
 // newBase notes that the message w.seq carries a full base.
 func (w *writer) newBase(now time.Time) {
 	w.baseText = strconv.FormatUint(w.seq, 10)
 	w.baseLeft, w.baseTime = baseMessagesMax-1, now
+}
+
+// replay notes the number of the last replay up to the message w.seq.
+func (w *writer) replay(number uint64) {
+	if number == w.replays {
+		return
+	}
+	w.replays, w.last = number, ""
+	if number > 0 {
+		w.last = strconv.FormatUint(number, 10)
+	}
 }
 
 // view returns b as text without a copy: good until the next message is encoded.
@@ -224,6 +197,9 @@ func (c *Chain) marker(a anchor, epoch uint64, now time.Time) {
 	o.Values[HeaderSeq] = strconv.FormatUint(a.count, 10)
 	o.Values[HeaderEpoch] = strconv.FormatUint(epoch, 10)
 	o.Values[HeaderKind] = sink.KindMarker.String()
+	if a.replays > 0 {
+		o.Values[HeaderReplay] = strconv.FormatUint(a.replays, 10)
+	}
 	o.Values[HeaderFingerprint] = c.cfg.Fingerprint
 	switch {
 	case a.place.Tx == "":

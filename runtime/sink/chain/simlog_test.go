@@ -23,7 +23,11 @@ type faults struct {
 	loseTail   int // the broker restarts and forgets messages, too
 	stale      int // a read is answered by a server that lags behind
 	full       int // the stream refuses messages for a while
+	torn       int // the power fails while an atomic run is stored: some of it is
+	reconnect  int // the connection is replaced at some moment soon, and the writer is told, some moment later
+	late       int // an answer, and all behind it, comes late: after the writer has given up waiting, or nearly
 	noRuns     bool
+	latest     bool // of each subject the last message alone is kept
 	delayMaxMS int
 }
 
@@ -37,8 +41,10 @@ type broker struct {
 	runs     map[string]*brokerRun
 	full     time.Time
 	tailLost int
-	life     int      // rises when the broker restarts without its tail: older connections are gone
-	cuts     []string // tails lost
+	life     int             // rises when the broker restarts without its tail: older connections are gone
+	cuts     []string        // tails lost
+	stored   func()          // after each store that readers see as one; nil for nothing
+	ever     map[string]bool // bodies that were stored at some time
 }
 
 type stored struct {
@@ -51,14 +57,37 @@ type stored struct {
 type brokerRun struct {
 	next, start uint64
 	over        bool
+	staged      []packet // of an atomic run
 }
 
 func newBroker(seed uint64, f faults) *broker {
-	return &broker{rng: rand.New(rand.NewPCG(seed, 1)), f: f, created: time.Now(), runs: map[string]*brokerRun{}}
+	return &broker{rng: rand.New(rand.NewPCG(seed, 1)), f: f, created: time.Now(), runs: map[string]*brokerRun{}, ever: map[string]bool{}}
 }
 
 // chance must be called with the lock held.
 func (b *broker) chance(n int) bool { return n > 0 && b.rng.IntN(10000) < n }
+
+// stores reports whether the data messages of a group were stored at some time.
+func (b *broker) stores(g *sink.Group) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range g.Messages {
+		if m := &g.Messages[i]; m.Kind == sink.KindData && !b.ever[string(m.Body)] {
+			return false
+		}
+	}
+	return true
+}
+
+// within returns a random time up to most, if that happens at all.
+func (b *broker) within(chance int, most time.Duration) (time.Duration, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.chance(chance) {
+		return 0, false
+	}
+	return time.Duration(b.rng.Int64N(int64(most))), true
+}
 
 func (b *broker) delay() time.Duration {
 	b.mu.Lock()
@@ -129,6 +158,9 @@ func (b *broker) takeOfRun(p packet) {
 		r.over = true
 		b.reply(p, chain.Ack{Err: errors.New("gap")}, nil)
 		return
+	case p.out.Atomic:
+		b.takeOfAtomic(r, p)
+		return
 	case p.end:
 		r.over = true
 		b.reply(p, chain.Ack{Count: r.next - 1, Ended: true}, nil)
@@ -139,11 +171,52 @@ func (b *broker) takeOfRun(p packet) {
 		b.reply(p, chain.Ack{Count: r.next - 1, Err: err}, nil)
 		return
 	}
+	if b.stored != nil {
+		b.stored()
+	}
 	r.next++
 	if p.out.Last || p.out.Number%4 == 0 {
 		b.reply(p, chain.Ack{Count: p.out.Number, Ended: p.out.Last}, nil)
 	}
 	r.over = r.over || p.out.Last
+}
+
+// takeOfAtomic stages a message, and with the last one stores all or nothing.
+func (b *broker) takeOfAtomic(r *brokerRun, p packet) {
+	if !p.end {
+		r.staged = append(r.staged, p)
+		r.next++
+	}
+	if !p.end && !p.out.Last {
+		if p.out.Number%4 == 0 {
+			b.reply(p, chain.Ack{}, nil)
+		}
+		return
+	}
+	r.over = true
+	if len(r.staged) > atomicMax {
+		panic("an atomic run is too large")
+	}
+	if err := b.fault(r.staged[0].out.Expect); err != nil {
+		b.reply(p, chain.Ack{Err: err}, nil)
+		return
+	}
+	n := len(r.staged)
+	if torn := b.chance(b.f.torn); torn {
+		n = b.rng.IntN(n)
+		b.runs = map[string]*brokerRun{}
+		b.life++
+	}
+	for _, m := range r.staged[:n] {
+		b.append(m)
+	}
+	if n < len(r.staged) {
+		return // whoever sent it is not answered any more
+	}
+	if b.stored != nil {
+		b.stored()
+	}
+	b.reply(p, chain.Ack{Count: uint64(n), Ended: true}, nil)
 }
 
 func (b *broker) reply(p packet, a chain.Ack, err error) {
@@ -154,23 +227,43 @@ func (b *broker) reply(p packet, a chain.Ack, err error) {
 }
 
 func (b *broker) store(p packet) error {
-	o := p.out
+	expect := p.out.Expect
+	if p.out.Shared {
+		expect = uint64(len(b.log))
+	}
+	if err := b.fault(expect); err != nil {
+		return err
+	}
+	b.append(p)
+	return nil
+}
+
+// fault says why nothing is stored that expects so many messages.
+func (b *broker) fault(expect uint64) error {
 	if time.Now().Before(b.full) {
 		return fault.New(fault.Retryable, sink.CodeStreamFull, "S", "wait", "full")
 	}
-	if o.Expect != uint64(len(b.log)) {
+	if expect != uint64(len(b.log)) {
 		return fmt.Errorf("%w: %d", chain.ErrWrongLast, len(b.log))
 	}
+	return nil
+}
+
+func (b *broker) append(p packet) {
+	o := p.out
 	heads := map[string]string{}
 	for i, v := range o.Values {
 		if v != "" {
 			heads[chain.Header(i).String()] = v
 		}
 	}
+	b.ever[string(o.Body)] = true
 	b.log = append(b.log, stored{o.Subject, string(o.Body), heads,
 		fmt.Sprintf("%v %s%d.%d expecting %d", time.Since(b.created), p.writer, o.Run, o.Number, o.Expect)})
-	return nil
 }
+
+// atomicMax is how many messages the broker takes in an atomic run.
+const atomicMax = 16
 
 // line is one writer's connection to the broker: packets arrive in order, late.
 type line struct {
@@ -179,21 +272,73 @@ type line struct {
 	ctx    context.Context
 	wg     *sync.WaitGroup
 	notify func(chain.Ack)
+	held   []packet // by Send, until Flush
+
+	answers chan answer // in the order in which the broker gave them
 
 	mu      sync.Mutex
-	queue   chan packet
+	queue   *packets
 	life    int    // of the broker when this was dialled
 	session uint64 // rises with each dial
+	run     uint64 // that was sent last
+}
+
+// answer is one on its way; those of a connection that has ended may be lost.
+type answer struct {
+	give    func()
+	session uint64
 }
 
 func newLine(ctx context.Context, wg *sync.WaitGroup, b *broker, writer string) *line {
-	l := &line{b: b, writer: writer, ctx: ctx, wg: wg}
+	l := &line{b: b, writer: writer, ctx: ctx, wg: wg, answers: make(chan answer, 100_000)}
 	l.dial()
+	wg.Go(l.bring)
 	return l
 }
 
+// bring brings answers, in order.
+func (l *line) bring() {
+	for {
+		select {
+		case a := <-l.answers:
+			if d, late := l.b.within(l.b.f.late, 1500*time.Millisecond); late {
+				sleep(l.ctx, d)
+			}
+			l.mu.Lock()
+			old := a.session != l.session
+			l.mu.Unlock()
+			if _, lost := l.b.within(5000, 1); old && lost {
+				continue
+			}
+			a.give()
+		case <-l.ctx.Done():
+			return
+		}
+	}
+}
+
+// answered returns the answer function of a packet that is sent now. It is called
+// with mu held.
+func (l *line) answered(give func(chain.Ack, error)) func(chain.Ack, error) {
+	session := l.session
+	return func(a chain.Ack, err error) { l.answers <- answer{func() { give(a, err) }, session} }
+}
+
+// replaced dials anew, and tells the writer so a little later, as the connection
+// to a real broker does. It is called with mu held.
+func (l *line) replaced() {
+	l.dial()
+	l.wg.Go(func() {
+		sleep(l.ctx, l.b.delay())
+		l.mu.Lock()
+		run := l.run
+		l.mu.Unlock()
+		l.notify(chain.Ack{Run: run, Err: chain.ErrSession})
+	})
+}
+
 func (l *line) dial() {
-	queue := make(chan packet, 100_000)
+	queue := &packets{more: make(chan struct{}, 1)}
 	l.queue = queue
 	l.session++
 	l.b.mu.Lock()
@@ -202,13 +347,18 @@ func (l *line) dial() {
 	l.wg.Go(func() {
 		for {
 			select {
-			case p := <-queue:
+			case <-queue.more:
+			case <-l.ctx.Done():
+				return
+			}
+			for _, p := range queue.all() {
+				if l.ctx.Err() != nil {
+					return
+				}
 				if p.out.Number%8 < 2 {
 					time.Sleep(l.b.delay())
 				}
 				l.b.take(p)
-			case <-l.ctx.Done():
-				return
 			}
 		}
 	})
@@ -225,27 +375,69 @@ func (l *line) push(p packet) error {
 		return chain.ErrSession
 	}
 	if cut {
-		l.dial() // the old connection's packets arrive some day, behind newer ones
+		l.replaced() // the old connection's packets arrive some day, behind newer ones
 		return errors.New("connection lost")
 	}
+	if d, soon := l.b.within(l.b.f.reconnect, 30*time.Millisecond); soon {
+		l.wg.Go(func() {
+			sleep(l.ctx, d)
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.replaced()
+		})
+	}
+	if p.out.Run != 0 {
+		l.run = p.out.Run
+	}
+	p.answer = l.answered(p.answer)
 	p.writer, p.life = l.writer, l.life
+	p.keep()
+	l.queue.add(p)
+	return nil
+}
+
+// keep copies what is good during the call alone.
+func (p *packet) keep() {
 	p.out.Body = append([]byte(nil), p.out.Body...)
 	for i, v := range p.out.Values {
-		p.out.Values[i] = string([]byte(v)) // views end with the call
+		p.out.Values[i] = string([]byte(v))
 	}
-	l.queue <- p
-	return nil
 }
 
 func (l *line) Notify(f func(chain.Ack)) { l.notify = f }
 func (l *line) MessageBytesMax() int     { return 1 << 20 }
 
+// Send holds some messages back until Flush.
 func (l *line) Send(m *chain.Outgoing) error {
-	return l.push(packet{out: *m, answer: func(a chain.Ack, _ error) { l.notify(a) }})
+	if m.Number == 1 {
+		l.held = l.held[:0] // of a run that was broken off
+	}
+	p := packet{out: *m, answer: func(a chain.Ack, _ error) { l.notify(a) }}
+	p.keep()
+	if l.held = append(l.held, p); len(l.held) < 3 {
+		return nil
+	}
+	return l.Flush()
 }
 
-func (l *line) End(run, sent uint64) error {
-	return l.push(packet{out: chain.Outgoing{Run: run, Number: sent + 1}, end: true,
+func (l *line) Flush() error {
+	held := l.held
+	l.held = nil
+	for _, p := range held {
+		if err := l.push(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *line) AtomicMax() int { return 16 }
+
+func (l *line) End(run, sent uint64, atomic bool) error {
+	if err := l.Flush(); err != nil {
+		return err
+	}
+	return l.push(packet{out: chain.Outgoing{Run: run, Number: sent + 1, Atomic: atomic}, end: true,
 		answer: func(a chain.Ack, _ error) { l.notify(a) }})
 }
 
@@ -268,7 +460,7 @@ func (l *line) State(context.Context) (chain.State, error) {
 	gone := l.life != l.b.life
 	l.b.mu.Unlock()
 	if gone {
-		l.dial()
+		l.replaced()
 	}
 	session := l.session
 	l.mu.Unlock()
@@ -279,7 +471,11 @@ func (l *line) State(context.Context) (chain.State, error) {
 	if l.b.chance(l.b.f.stale) {
 		n -= l.b.rng.IntN(min(n, 20) + 1)
 	}
-	return chain.State{Session: session, Created: l.b.created, FirstSeq: 1, LastSeq: uint64(n), Messages: uint64(n)}, nil
+	messages := uint64(n)
+	if l.b.f.latest {
+		messages = min(messages, 2)
+	}
+	return chain.State{Session: session, Created: l.b.created, FirstSeq: 1, LastSeq: uint64(n), Messages: messages}, nil
 }
 
 func (l *line) Get(_ context.Context, seq uint64) (*chain.Record, error) {
@@ -287,6 +483,13 @@ func (l *line) Get(_ context.Context, seq uint64) (*chain.Record, error) {
 	defer l.b.mu.Unlock()
 	if seq == 0 || seq > uint64(len(l.b.log)) {
 		return nil, chain.ErrNoMessage
+	}
+	if l.b.f.latest { // only what nothing has taken the place of
+		for _, m := range l.b.log[seq:] {
+			if m.subject == l.b.log[seq-1].subject {
+				return nil, chain.ErrNoMessage
+			}
+		}
 	}
 	return &chain.Record{Seq: seq, Headers: l.b.log[seq-1].heads}, nil
 }

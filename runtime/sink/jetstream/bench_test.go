@@ -10,6 +10,7 @@ import (
 	"github.com/cdcd-io/cdcd/runtime/natsd"
 	"github.com/cdcd-io/cdcd/runtime/sink"
 	js "github.com/cdcd-io/cdcd/runtime/sink/jetstream"
+	"github.com/cdcd-io/cdcd/runtime/sink/stream"
 	"github.com/cdcd-io/cdcd/sdk"
 )
 
@@ -17,7 +18,13 @@ import (
 // messages of 430 B, embedded server on files, everything confirmed. Allocations
 // are the server's too, since it runs in the process.
 func BenchmarkPublish(b *testing.B) {
-	s := embedded(b)
+	for _, m := range modes {
+		b.Run(m.name, func(b *testing.B) { benchPublish(b, m) })
+	}
+}
+
+func benchPublish(b *testing.B, m mode) {
+	s := embedded(b, m)
 	const size = 128
 	g := benchGroup(size)
 	b.SetBytes(430)
@@ -45,7 +52,13 @@ func BenchmarkPublish(b *testing.B) {
 
 // BenchmarkLatency is one message at a time, from Publish to Wait's return.
 func BenchmarkLatency(b *testing.B) {
-	s := embedded(b)
+	for _, m := range modes {
+		b.Run(m.name, func(b *testing.B) { benchLatency(b, m) })
+	}
+}
+
+func benchLatency(b *testing.B, m mode) {
+	s := embedded(b, m)
 	g := benchGroup(1)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -60,9 +73,9 @@ func BenchmarkLatency(b *testing.B) {
 }
 
 // embedded gives a claimed sink on an embedded server.
-func embedded(b *testing.B) *js.Sink {
+func embedded(b *testing.B, m mode) *stream.Sink {
 	b.Helper()
-	n, err := natsd.Start(b.Context(), natsd.Config{Dir: b.TempDir()})
+	n, err := natsd.Start(b.Context(), natsd.Config{Dir: b.TempDir(), Fsync: m.fsync})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -70,7 +83,9 @@ func embedded(b *testing.B) *js.Sink {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s, err := js.Open(*config(), sink.Env{Pipeline: pipeline, NATS: func(context.Context) (*nats.Conn, error) { return nc, nil }})
+	cfg := config()
+	cfg.Atomic = m.atomic
+	s, err := js.Open(*cfg, sink.Env{Pipeline: pipeline, SyncAlways: m.fsync, NATS: func(context.Context) (*nats.Conn, error) { return nc, nil }})
 	if err != nil {
 		b.Fatal(err)
 	}

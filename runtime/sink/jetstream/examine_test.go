@@ -12,6 +12,7 @@ import (
 	"github.com/cdcd-io/cdcd/internal/checkup"
 	"github.com/cdcd-io/cdcd/internal/testserver"
 	"github.com/cdcd-io/cdcd/runtime/sink"
+	"github.com/cdcd-io/cdcd/runtime/sink/subject"
 )
 
 func TestExamine(t *testing.T) {
@@ -41,11 +42,11 @@ func TestExamine(t *testing.T) {
 		t.Error("looking made the stream")
 	}
 
-	s, err := Open(*cfg, sink.Env{Pipeline: "shop"})
+	tpl, err := subject.Parse(cfg.Subject)
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := s.wanted()
+	good := cfg.wanted(tpl, "shop")
 	bad := good
 	bad.DenyDelete, bad.DenyPurge, bad.Discard, bad.MaxBytes = false, false, jetstream.DiscardOld, 1<<20
 	if _, err := js.CreateStream(t.Context(), bad); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -16,159 +15,9 @@ import (
 	"github.com/cdcd-io/cdcd/internal/fault"
 	"github.com/cdcd-io/cdcd/internal/testserver"
 	"github.com/cdcd-io/cdcd/runtime/sink"
-	js "github.com/cdcd-io/cdcd/runtime/sink/jetstream"
 	"github.com/cdcd-io/cdcd/runtime/sink/sinktest"
+	"github.com/cdcd-io/cdcd/runtime/sink/stream"
 )
-
-func TestServerKilledUnderLoad(t *testing.T) {
-	ns := testserver.NATS(t)
-	nc := connect(t, ns)
-	f := feed()
-	r := &sinktest.Run{Feed: f}
-	s := open(t, nc, config())
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- r.Do(ctx, s) }()
-	kills := 20
-	if testing.Short() {
-		kills = 4
-	}
-	rng := rand.New(rand.NewPCG(42, 42))
-	for range kills {
-		select {
-		case <-time.After(time.Duration(100+rng.IntN(300)) * time.Millisecond):
-		case err := <-done:
-			t.Fatalf("the sink gave up: %v", err)
-		}
-		ns.Kill()
-		ns.Restart(t)
-	}
-	time.Sleep(200 * time.Millisecond) // of load behind the last kill
-	cancel()
-	if err := <-done; !errors.Is(err, context.Canceled) {
-		t.Fatal(err)
-	}
-	bodies := stored(t, nc)
-	if err := f.Check(bodies); err != nil {
-		t.Fatal(err)
-	}
-	if len(bodies) < r.Confirmed || r.Confirmed < kills*100 {
-		t.Fatalf("%d stored, %d confirmed", len(bodies), r.Confirmed)
-	}
-	t.Logf("%d kills, %d messages: none lost, doubled or out of order; %d confirmed", kills, len(bodies), r.Confirmed)
-}
-
-// Daemons die as well: each run ends at any moment, and the next claims anew,
-// with the checkpoint of the one before or with none.
-func TestWriterKilledUnderLoad(t *testing.T) {
-	ns := testserver.NATS(t)
-	nc := connect(t, ns)
-	f := feed()
-	rng := rand.New(rand.NewPCG(7, 7))
-	var hint sink.Hint
-	for i := range 40 {
-		r := &sinktest.Run{Feed: f, Seed: uint64(i)}
-		if i%3 != 0 {
-			r.Hint = hint
-		}
-		s := open(t, nc, config())
-		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rng.IntN(60))*time.Millisecond+20*time.Millisecond)
-		if err := r.Do(ctx, s); !errors.Is(err, context.DeadlineExceeded) {
-			t.Fatal(err)
-		}
-		cancel()
-		hint = r.Hint
-		s.Close(t.Context())
-	}
-	bodies := stored(t, nc)
-	if err := f.Check(bodies); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("40 lives, %d messages", len(bodies))
-}
-
-func TestTwoWritersFenceEachOther(t *testing.T) {
-	ns := testserver.NATS(t)
-	f := feed()
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
-	defer cancel()
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	claims, fences := 0, 0
-	for w := range 4 {
-		nc := connect(t, ns)
-		wg.Go(func() {
-			rng := rand.New(rand.NewPCG(uint64(w), 5))
-			freeze := rand.New(rand.NewPCG(uint64(w), 6)) // another goroutine's
-			r := &sinktest.Run{Feed: f, Seed: uint64(w), Pause: func() {
-				if freeze.IntN(60) == 0 {
-					time.Sleep(time.Duration(freeze.IntN(60)) * time.Millisecond)
-				}
-			}}
-			for ctx.Err() == nil {
-				s := open(t, nc, config())
-				err := r.Do(ctx, s)
-				s.Close(ctx)
-				if ctx.Err() == nil && !sink.IsFenced(err) {
-					t.Error(err)
-					return
-				}
-				mu.Lock()
-				if r.Anchor.Epoch > 0 {
-					claims++
-				}
-				fences++
-				mu.Unlock()
-				select {
-				case <-time.After(time.Duration(rng.IntN(30)) * time.Millisecond):
-				case <-ctx.Done():
-				}
-			}
-		})
-	}
-	wg.Wait()
-	nc := connect(t, ns)
-	bodies := stored(t, nc)
-	if err := f.Check(bodies); err != nil {
-		t.Fatal(err)
-	}
-	if fences < 10 || len(bodies) < 1000 {
-		t.Errorf("too little happened: %d fences, %d messages", fences, len(bodies))
-	}
-	t.Logf("%d times fenced, %d messages, none wrong", fences, len(bodies))
-}
-
-func TestConnectionCut(t *testing.T) {
-	ns := testserver.NATS(t)
-	nc := connect(t, ns)
-	f := feed()
-	r := &sinktest.Run{Feed: f, Groups: 250}
-	s := open(t, nc, config())
-	done := make(chan error, 1)
-	go func() { done <- r.Do(t.Context(), s) }()
-	for cuts := 0; ; cuts++ {
-		select {
-		case err := <-done:
-			if err != nil {
-				t.Fatal(err)
-			}
-			bodies := stored(t, nc)
-			if err := errors.Join(f.Check(bodies)); err != nil || len(bodies) != r.Confirmed {
-				t.Fatalf("%d stored, %d confirmed: %v", len(bodies), r.Confirmed, err)
-			}
-			if cuts == 0 {
-				t.Fatal("done before the first cut")
-			}
-			t.Logf("%d cuts, %d messages", cuts, len(bodies))
-			return
-		case <-time.After(30 * time.Millisecond):
-			if err := nc.ForceReconnect(); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-}
 
 // manage returns the stream for tests that harm it.
 func manage(t *testing.T, nc *nats.Conn) (jetstream.JetStream, jetstream.Stream) {
@@ -184,6 +33,41 @@ func manage(t *testing.T, nc *nats.Conn) (jetstream.JetStream, jetstream.Stream)
 	return j, st
 }
 
+// awaitMessages waits until the stream has so many.
+func awaitMessages(t *testing.T, nc *nats.Conn, n uint64) {
+	t.Helper()
+	j, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		st, err := j.Stream(t.Context(), streamName)
+		if err == nil && st.CachedInfo().State.Msgs >= n {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the stream does not get %d messages: %v", n, err)
+		}
+	}
+}
+
+// noted is a sink whose run tells when it has written down what was confirmed.
+type noted struct {
+	sink.Sink
+	any  bool // was handed out
+	once sync.Once
+	done chan struct{}
+}
+
+func (n *noted) Wait(ctx context.Context) ([]sink.Confirmed, error) {
+	if n.any { // and who asks again has noted it
+		n.once.Do(func() { close(n.done) })
+	}
+	confirmed, err := n.Sink.Wait(ctx)
+	n.any = n.any || len(confirmed) > 0
+	return confirmed, err
+}
+
 // harmed runs the sink a little, harms the stream while it runs, and returns
 // what the sink says then, and what it says when it is claimed again.
 func harmed(t *testing.T, harm func(*nats.Conn)) (running, claiming error, again *sinktest.Run) {
@@ -191,12 +75,16 @@ func harmed(t *testing.T, harm func(*nats.Conn)) (running, claiming error, again
 	ns := testserver.NATS(t)
 	nc := connect(t, ns)
 	r := &sinktest.Run{Feed: feed()}
-	s := open(t, nc, config())
-	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
+	s := &noted{Sink: open(t, nc, config()), done: make(chan struct{})}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- r.Do(ctx, s) }()
-	time.Sleep(100 * time.Millisecond)
+	done := begin(ctx, r, s)
+	awaitMessages(t, nc, 200)
+	select {
+	case <-s.done: // some of them are confirmed
+	case <-ctx.Done():
+		t.Fatal("nothing is confirmed")
+	}
 	harm(nc)
 	running = <-done
 	s.Close(ctx)
@@ -289,14 +177,7 @@ func deletable(t *testing.T) (*nats.Conn, jetstream.Stream, sink.Hint) {
 		t.Fatal(err)
 	}
 	s := open(t, nc, config())
-	a, err := s.Claim(t.Context(), sink.Hint{}, initial(feed()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := feed().From(a)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := claimed(t, s, feed(), sink.Hint{})
 	if err := s.Publish(t.Context(), c.Next(20, false)); err != nil {
 		t.Fatal(err)
 	}
@@ -341,16 +222,18 @@ func TestPurgedStream(t *testing.T) {
 func TestPurgedWhileRunning(t *testing.T) {
 	nc, st, hint := deletable(t)
 	r := &sinktest.Run{Feed: feed(), Hint: hint}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	s := open(t, nc, config())
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	go func() {
-		time.Sleep(100 * time.Millisecond)
-		if err := st.Purge(ctx); err != nil {
-			t.Error(err)
-		}
-	}()
+	done := begin(ctx, r, s)
+	awaitMessages(t, nc, 200)
+	if err := st.Purge(t.Context()); err != nil {
+		t.Error(err)
+	}
 	// What was delivered and deleted since is no reason to stop.
-	if err := r.Do(ctx, open(t, nc, config())); !errors.Is(err, context.DeadlineExceeded) {
+	awaitMessages(t, nc, 200)
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }
@@ -364,14 +247,13 @@ func TestStreamFullWaitsForRoom(t *testing.T) {
 	f := feed()
 	f.BodyBytes = 1000
 	r := &sinktest.Run{Feed: f, Groups: 60}
-	done := make(chan error, 1)
-	go func() { done <- r.Do(t.Context(), s) }()
+	done := begin(t.Context(), r, s)
 	j, err := jetstream.New(nc)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var have jetstream.StreamConfig
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		if st, err := j.Stream(t.Context(), streamName); err == nil {
 			have = st.CachedInfo().Config
 			if st.CachedInfo().State.Bytes > uint64(cfg.MaxBytes)-4<<10 { // the next message is refused
@@ -389,9 +271,7 @@ func TestStreamFullWaitsForRoom(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Check(stored(t, nc)); err != nil {
-		t.Fatal(err)
-	}
+	delivered(t, nc, f)
 }
 
 func TestStreamFullIsAFault(t *testing.T) {
@@ -402,15 +282,8 @@ func TestStreamFullIsAFault(t *testing.T) {
 	s := open(t, nc, cfg)
 	f := feed()
 	f.BodyBytes = 1000
-	a, err := s.Claim(t.Context(), sink.Hint{}, initial(f))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := f.From(a)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	c := claimed(t, s, f, sink.Hint{})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -488,12 +361,17 @@ func TestUnsafeStreamsAreRefused(t *testing.T) {
 			if cfg.NoAck || cfg.Mirror != nil {
 				cfg.AllowBatchPublish = false // the server would not have both
 			}
-			if _, err := j.CreateStream(t.Context(), cfg); err != nil {
+			_, err := j.CreateStream(t.Context(), cfg)
+			for began := time.Now(); err != nil && time.Since(began) < time.Minute; { // the server still removes the one before
+				time.Sleep(20 * time.Millisecond)
+				_, err = j.CreateStream(t.Context(), cfg)
+			}
+			if err != nil {
 				t.Fatal(err)
 			}
 			defer j.DeleteStream(context.Background(), streamName)
-			_, err := open(t, nc, config()).Claim(t.Context(), sink.Hint{}, initial(feed()))
-			wantFault(t, err, js.CodeStreamConfig, fault.Environment)
+			_, err = open(t, nc, config()).Claim(t.Context(), sink.Hint{}, initial(feed()))
+			wantFault(t, err, stream.CodeStreamConfig, fault.Environment)
 		})
 	}
 	if _, err := j.CreateStream(t.Context(), good); err != nil {
@@ -501,5 +379,83 @@ func TestUnsafeStreamsAreRefused(t *testing.T) {
 	}
 	if _, err := open(t, nc, config()).Claim(t.Context(), sink.Hint{}, initial(feed())); err != nil {
 		t.Errorf("a good stream was refused: %v", err)
+	}
+}
+
+// What a server took with it into its death is sent again as soon as it is back,
+// not when the last answer is overdue.
+func TestServerBackWithoutAnswer(t *testing.T) {
+	ns := testserver.NATS(t)
+	nc := connect(t, ns)
+	s := open(t, nc, config())
+	c := claimed(t, s, feed(), sink.Hint{})
+	ns.Pause() // it takes nothing in any more, and the connection stands
+	if err := s.Publish(t.Context(), c.Next(20, false)); err != nil {
+		t.Fatal(err)
+	}
+	ns.Kill()
+	ns.Restart(t)
+	awaitConnected(t, nc) // which it tries less and less often
+	began := time.Now()
+	done, err := s.Wait(t.Context())
+	if took := time.Since(began); err != nil || len(done) != 1 || took > 4*time.Second { // the last answer is overdue after five
+		t.Errorf("%d groups confirmed after %v: %v", len(done), took, err)
+	}
+}
+
+// A stream that loses messages from its middle while the pipeline runs is told
+// of when it is read again.
+func TestInteriorDeletionWhileRunning(t *testing.T) {
+	nc, st, hint := deletable(t)
+	s := open(t, nc, config())
+	c := claimed(t, s, feed(), hint)
+	if err := st.DeleteMsg(t.Context(), 5); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.ForceReconnect(); err != nil {
+		t.Fatal(err)
+	}
+	err := s.Publish(t.Context(), c.Next(20, false))
+	if err == nil {
+		_, err = s.Wait(t.Context())
+	}
+	wantFault(t, err, sink.CodeStreamGaps, fault.Environment)
+}
+
+// A broker that comes back without messages that it had announced must not keep
+// a pipeline from starting for ever.
+func TestHistoryThatVanishes(t *testing.T) {
+	nc, st, _ := deletable(t)
+	const many = 4000 // more than one pull brings
+	for range many {
+		m := &nats.Msg{Subject: "cdc.shop._cdcd", Header: nats.Header{"Cdc-Kind": {"history"}}, Data: make([]byte, 100)}
+		if err := nc.PublishMsg(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	awaitMessages(t, nc, many) // all are announced, and none comes behind the purge
+	got := 0
+	began := time.Now()
+	err := open(t, nc, config()).History(t.Context(), "", func([]byte) error {
+		if got++; got == 1 {
+			return st.Purge(t.Context())
+		}
+		return nil
+	})
+	if took := time.Since(began); took > 20*time.Second || got == many {
+		t.Fatalf("%d messages in %v", got, took)
+	}
+	wantFault(t, err, sink.CodeSinkUnreachable, fault.Retryable)
+}
+
+// A limit that the server can't promise is named, with what to do about it.
+func TestLimitThatCannotBePromised(t *testing.T) {
+	nc := connect(t, testserver.NATS(t))
+	c := config()
+	c.MaxBytes = 1 << 60
+	_, err := open(t, nc, c).Claim(t.Context(), sink.Hint{}, initial(feed()))
+	wantFault(t, err, stream.CodeStreamConfig, fault.Environment)
+	if f := fault.Of(err); !strings.Contains(f.Error(), "max_bytes asks for 1048576TiB") || !strings.Contains(f.Hint, "lower max_bytes under sink.jetstream") {
+		t.Errorf("%v; %s", f, f.Hint)
 	}
 }

@@ -13,9 +13,11 @@ import (
 
 	"github.com/cdcd-io/cdcd/internal/testserver"
 	"github.com/cdcd-io/cdcd/runtime/natsd"
+	"github.com/cdcd-io/cdcd/runtime/natsd/natsdtest"
 	"github.com/cdcd-io/cdcd/runtime/sink"
 	js "github.com/cdcd-io/cdcd/runtime/sink/jetstream"
 	"github.com/cdcd-io/cdcd/runtime/sink/sinktest"
+	"github.com/cdcd-io/cdcd/runtime/sink/stream"
 	"github.com/cdcd-io/cdcd/sdk"
 )
 
@@ -37,31 +39,42 @@ func config() *js.Config {
 // connect gives a connection to the server as the daemon would have it.
 func connect(t testing.TB, ns *testserver.NATSServer) *nats.Conn {
 	t.Helper()
-	n, err := natsd.Start(t.Context(), natsd.Config{URL: ns.URL()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	nc, err := n.Connect(t.Context(), "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The first request starts a goroutine that is the connection's, not the sink's.
-	if _, err := nc.Request("$JS.API.INFO", nil, 5*time.Second); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		if err := n.Close(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	return nc
+	return connectURL(t, ns.URL())
 }
 
-func open(t testing.TB, nc *nats.Conn, cfg *js.Config) *js.Sink {
+func connectURL(t testing.TB, url string) *nats.Conn {
 	t.Helper()
-	s, err := js.Open(*cfg, sink.Env{Pipeline: pipeline, Fingerprint: "f1",
+	return natsdtest.Connect(t, natsd.Config{URL: url})
+}
+
+// connectInside starts an embedded server, and connects to it.
+func connectInside(t testing.TB, m mode) *nats.Conn {
+	t.Helper()
+	return natsdtest.Connect(t, natsd.Config{Dir: t.TempDir(), Fsync: m.fsync})
+}
+
+// mode is a way in which messages are published.
+type mode struct {
+	name          string
+	fsync, atomic bool
+}
+
+var modes = []mode{{name: "plain"}, {name: "fsync", fsync: true}, {name: "atomic", atomic: true}, {name: "fsync and atomic", fsync: true, atomic: true}}
+
+// server starts a NATS server as the mode has it.
+func (m mode) server(t testing.TB, opts ...testserver.NATSOption) *testserver.NATSServer {
+	t.Helper()
+	if m.fsync {
+		opts = append(opts, testserver.JetStreamConfig("sync_interval: always"))
+	}
+	return testserver.NATS(t, opts...)
+}
+
+// open opens a sink of the mode.
+func (m mode) open(t testing.TB, nc *nats.Conn, cfg *js.Config) *stream.Sink {
+	t.Helper()
+	cfg.Atomic = m.atomic
+	s, err := js.Open(*cfg, sink.Env{Pipeline: pipeline, Fingerprint: "f1", SyncAlways: m.fsync,
 		NATS: func(context.Context) (*nats.Conn, error) { return nc, nil }})
 	if err != nil {
 		t.Fatal(err)
@@ -70,36 +83,71 @@ func open(t testing.TB, nc *nats.Conn, cfg *js.Config) *js.Sink {
 	return s
 }
 
+func open(t testing.TB, nc *nats.Conn, cfg *js.Config) *stream.Sink {
+	t.Helper()
+	return mode{}.open(t, nc, cfg)
+}
+
 func initial(f *sinktest.Feed) func(context.Context) (sdk.Position, error) {
 	return func(context.Context) (sdk.Position, error) { return f.Initial(), nil }
 }
 
-// stored reads all data bodies of the stream, and checks that Cdc-Seq is dense.
+// stored reads all data bodies of the stream, and checks that Cdc-Seq is dense. A
+// broker that was killed a moment ago is asked until it answers.
 func stored(t testing.TB, nc *nats.Conn) []string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
+	for {
+		bodies, err := readStored(ctx, t, nc)
+		if err == nil {
+			return bodies
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			t.Fatal(err)
+		}
+	}
+}
+
+// delivered returns all data bodies of the stream, which are those of a feed.
+func delivered(t testing.TB, nc *nats.Conn, f *sinktest.Feed) []string {
+	t.Helper()
+	bodies := stored(t, nc)
+	if err := f.Check(bodies); err != nil {
+		t.Fatal(err)
+	}
+	return bodies
+}
+
+// begin lets r publish beside the test, until it is through or ctx ends.
+func begin(ctx context.Context, r *sinktest.Run, s sink.Sink) (done <-chan error) {
+	ended := make(chan error, 1)
+	go func() { ended <- r.Do(ctx, s) }()
+	return ended
+}
+
+func readStored(ctx context.Context, t testing.TB, nc *nats.Conn) (bodies []string, err error) {
+	t.Helper()
 	j, err := jetstream.New(nc)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	st, err := j.Stream(ctx, streamName)
+	ask, cancel := context.WithTimeout(ctx, 5*time.Second) // a broker that is just elected does not answer each question
+	defer cancel()
+	st, err := j.Stream(ask, streamName)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	info, err := st.Info(ctx)
+	c, err := st.OrderedConsumer(ask, jetstream.OrderedConsumerConfig{})
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	c, err := st.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var bodies []string
-	for n := uint64(0); n < info.State.Msgs; {
+	for n := uint64(0); n < st.CachedInfo().State.Msgs; {
 		batch, err := c.FetchNoWait(5000)
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		for m := range batch.Messages() {
 			n++
@@ -114,15 +162,18 @@ func stored(t testing.TB, nc *nats.Conn) []string {
 			}
 		}
 		if batch.Error() != nil {
-			t.Fatal(batch.Error())
+			return nil, batch.Error()
+		}
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("%d of %d messages: %w", n, st.CachedInfo().State.Msgs, ctx.Err())
 		}
 	}
-	return bodies
+	return bodies, nil
 }
 
 func TestPublishesAndConfirms(t *testing.T) {
 	ns := testserver.NATS(t)
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer testserver.NoLeaks(t, goleak.IgnoreCurrent())
 	t.Run("run", func(t *testing.T) {
 		nc := connect(t, ns)
 		f := feed()
@@ -152,7 +203,7 @@ func TestPublishesAndConfirms(t *testing.T) {
 		}()
 		var last sink.Confirmed
 		for n := uint64(0); n < groups; {
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			confirmed, err := s.Wait(ctx)
 			cancel()
 			if err != nil {
@@ -181,11 +232,30 @@ func TestPublishesAndConfirms(t *testing.T) {
 }
 
 // place is a stream that outlives the sinks on it.
-type place struct{ nc *nats.Conn }
+type place struct {
+	nc *nats.Conn
+	m  mode
+}
 
-func (p place) Open(t *testing.T) sink.Sink  { return open(t, p.nc, config()) }
+func (p place) Open(t *testing.T) sink.Sink  { return p.m.open(t, p.nc, config()) }
 func (p place) Bodies(t *testing.T) []string { return stored(t, p.nc) }
 
+// hosted is a place in a server of this process.
+type hosted struct{ place }
+
+func (hosted) Hosted() {}
+
 func TestSuite(t *testing.T) {
-	sinktest.Suite(t, feed(), func(t *testing.T) sinktest.Place { return place{connect(t, testserver.NATS(t))} })
+	for _, m := range modes[:3] {
+		t.Run(m.name, func(t *testing.T) {
+			sinktest.Suite(t, feed(), func(t *testing.T) sinktest.Place { return place{connect(t, m.server(t)), m} })
+		})
+		if m.atomic { // as fsync, but for where runs end
+			continue
+		}
+		t.Run(m.name+", embedded", func(t *testing.T) {
+			defer testserver.NoLeaks(t, goleak.IgnoreCurrent()) // the servers have ended with their tests
+			sinktest.Suite(t, feed(), func(t *testing.T) sinktest.Place { return hosted{place{connectInside(t, m), m}} })
+		})
+	}
 }

@@ -2,85 +2,50 @@ package jetstream
 
 import (
 	"context"
-	"log/slog"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/cdcd-io/cdcd/internal/checkup"
 	"github.com/cdcd-io/cdcd/runtime/sink"
-	"github.com/cdcd-io/cdcd/runtime/sink/chain"
+	"github.com/cdcd-io/cdcd/runtime/sink/stream"
 	"github.com/cdcd-io/cdcd/runtime/sink/subject"
-	"github.com/cdcd-io/cdcd/sdk"
 )
 
-// Sink publishes one pipeline's messages to its stream. It implements
-// sink.Sink and sink.LastWritten.
-type Sink struct {
-	cfg   Config
-	env   sink.Env
-	tpl   *subject.Template
-	log   *streamLog
-	chain *chain.Chain
-}
-
-// Open returns a Sink; it connects with the first Claim.
-func Open(cfg Config, env sink.Env) (*Sink, error) {
+// Open returns a sink; it connects with the first Claim.
+func Open(cfg Config, env sink.Env) (*stream.Sink, error) {
 	tpl, err := subject.Parse(cfg.Subject)
 	if err != nil {
 		return nil, err
 	}
-	if env.Now == nil {
-		env.Now = time.Now
-	}
-	if env.Log == nil {
-		env.Log = slog.New(slog.DiscardHandler)
-	}
-	log := newStreamLog(cfg.Stream, tpl.Control(env.Pipeline))
-	return &Sink{cfg: cfg, env: env, tpl: tpl, log: log, chain: chain.New(chain.Config{
-		Pipeline:     env.Pipeline,
-		Stream:       cfg.Stream,
-		Control:      tpl.Control(env.Pipeline),
-		Fingerprint:  env.Fingerprint,
-		Now:          env.Now,
-		Log:          env.Log,
-		GapsAccepted: cfg.GapsAccepted,
-	}, log)}, nil
+	control := tpl.Control(env.Pipeline)
+	return stream.Open(stream.Spec{
+		Name: cfg.Stream, Section: "sink.jetstream", Control: control, History: control,
+		Settings: cfg.wanted(tpl, env.Pipeline), SyncAlways: env.SyncAlways, WholeTx: cfg.Atomic, Shared: cfg.shared(),
+		GapsAccepted: cfg.GapsAccepted, DeadLetters: cfg.DeadLetters.Beside(cfg.Stream),
+		Claims: cfg.ClaimsBucket(), ClaimsBytesMax: int64(cfg.Claims.MaxBytes), RefuseLarge: cfg.TooLarge == stream.TooLargeDeadLetter,
+	}, env), nil
 }
 
-// Claim implements sink.Sink. It makes the stream if it is not there.
-func (s *Sink) Claim(ctx context.Context, hint sink.Hint, initial func(context.Context) (sdk.Position, error)) (sink.Anchor, error) {
-	nc, err := s.env.NATS(ctx)
+// wanted is how the stream should be.
+func (c *Config) wanted(tpl *subject.Template, pipeline string) jetstream.StreamConfig {
+	s := stream.Settings(c.Stream, pipeline, tpl.All(pipeline))
+	s.MaxAge, s.Replicas = c.MaxAge.Std(), c.Replicas
+	if c.MaxBytes > 0 {
+		s.MaxBytes = int64(c.MaxBytes)
+	}
+	if c.shared() { // nobody's alone; the broker drops what is sent again within two minutes
+		s.Description, s.Metadata = "changes written by cdcd, and others", nil
+		s.Duplicates = 2 * time.Minute
+	}
+	return s
+}
+
+// examine implements sink.Kind's Examine.
+func examine(ctx context.Context, config any, env sink.Env) []checkup.Result {
+	s, err := Open(*config.(*Config), env)
 	if err != nil {
-		return sink.Anchor{}, err
+		return []checkup.Result{stream.Failed("stream", err)}
 	}
-	if err := s.ensureStream(ctx, nc, hint); err != nil {
-		return sink.Anchor{}, err
-	}
-	if err := s.log.use(nc); err != nil {
-		return sink.Anchor{}, err
-	}
-	return s.chain.Claim(ctx, hint, initial)
-}
-
-// Publish implements sink.Sink.
-func (s *Sink) Publish(ctx context.Context, g *sink.Group) error { return s.chain.Publish(ctx, g) }
-
-// Wait implements sink.Sink.
-func (s *Sink) Wait(ctx context.Context) ([]sink.Confirmed, error) { return s.chain.Wait(ctx) }
-
-// LastWritten implements sink.LastWritten.
-func (s *Sink) LastWritten(ctx context.Context) (time.Time, error) {
-	nc, err := s.env.NATS(ctx)
-	if err != nil {
-		return time.Time{}, err
-	}
-	if err := s.log.use(nc); err != nil {
-		return time.Time{}, err
-	}
-	return s.chain.LastWritten(ctx)
-}
-
-// Close implements sink.Sink.
-func (s *Sink) Close(ctx context.Context) error {
-	err := s.chain.Close(ctx)
-	s.log.close()
-	return err
+	return s.Examine(ctx)
 }

@@ -21,6 +21,22 @@ type Place interface {
 	Bodies(t *testing.T) []string
 }
 
+// Hosted is a Place whose server is in this process. Its goroutines end with it, and
+// whoever started it looks for those that stay.
+type Hosted interface{ Hosted() }
+
+// leaks returns what finds goroutines that were not there yet and have stayed.
+func leaks(t *testing.T, p Place) (find func()) {
+	if _, ok := p.(Hosted); ok {
+		return func() {}
+	}
+	before := goleak.IgnoreCurrent()
+	return func() {
+		t.Helper()
+		goleak.VerifyNone(t, before)
+	}
+}
+
 // Suite is the conformance suite that every sink passes. feed makes the
 // messages, fresh gives an empty place.
 func Suite(t *testing.T, feed *Feed, fresh func(t *testing.T) Place) {
@@ -52,12 +68,13 @@ func order(t *testing.T, feed *Feed, p Place) {
 }
 
 // resume runs again and again on one place. In between, either everything was
-// confirmed, or the run ended at any moment.
+// confirmed, or the run ended at any moment; on a busy machine the first ones end
+// before anything is, and then there are more, which are longer.
 func resume(t *testing.T, feed *Feed, p Place, clean bool) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer leaks(t, p)()
 	var r Run
 	total := 0
-	for i := range 12 {
+	for i := 0; i < 8 || total == 0 && i < 200; i++ {
 		r = Run{Feed: feed, Hint: r.Hint, Seed: uint64(i), Groups: 30 * (i + 1)}
 		ctx, cancel := context.WithCancel(t.Context())
 		if !clean {
@@ -70,7 +87,7 @@ func resume(t *testing.T, feed *Feed, p Place, clean bool) {
 		if clean && err != nil || !clean && !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
-		ctx, cancel = context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel = context.WithTimeout(context.Background(), time.Minute)
 		if err := s.Close(ctx); err != nil {
 			t.Fatal(err)
 		}
@@ -162,7 +179,7 @@ func doneOnce(t *testing.T, feed *Feed, p Place) {
 }
 
 func closeEnds(t *testing.T, feed *Feed, p Place) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer leaks(t, p)()
 	s := p.Open(t)
 	if _, err := s.Claim(t.Context(), sink.Hint{}, initialOf(feed)); err != nil {
 		t.Fatal(err)
@@ -172,7 +189,7 @@ func closeEnds(t *testing.T, feed *Feed, p Place) {
 		_, err := s.Wait(t.Context())
 		waited <- err
 	}()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := s.Close(ctx); err != nil {
 		t.Fatal(err)

@@ -43,6 +43,23 @@ func TestBeginsWhereTheFirstRunBegan(t *testing.T) {
 	}
 }
 
+// A tombstone has no line, but it is a step forward.
+func TestTombstones(t *testing.T) {
+	var buf bytes.Buffer
+	s := stdout.New(&buf)
+	if _, err := s.Claim(t.Context(), sink.Hint{}, initial); err != nil {
+		t.Fatal(err)
+	}
+	g := &sink.Group{Messages: []sink.Message{{Body: []byte("x"), Place: sink.Place{Tx: "a:1", Parts: 2}}, {Place: sink.Place{Tx: "a:1", Part: 1, Parts: 2, N: 1}}}}
+	if err := s.Publish(t.Context(), g); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Wait(t.Context())
+	if err != nil || got[0].Token != "a:1#0.1/2#1" || buf.String() != "x\n" {
+		t.Errorf("%+v, %v, %q", got, err, buf.String())
+	}
+}
+
 type closedPipe struct{}
 
 func (closedPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -242,7 +243,7 @@ func exceeded(s *os.ProcessState, text string, u Usage, limits Limits) error {
 		return nil
 	case says("SIGXCPU"), killed(s) && u.CPU >= limits.CPU/2:
 		return &ExceededError{LimitCPU, limits.CPU.String()}
-	case killed(s), // by nobody here: the kernel, out of memory
+	case nilInRuntime.MatchString(text), killed(s), // by nobody here: the kernel, out of memory
 		says("out of memory", "cannot allocate memory", "failed to allocate", "failed to reserve", "cannot map pages", "cannot remap pages",
 			"failed to create new OS thread", "pthread_create failed", "cannot disable permissions in address space"):
 		return &ExceededError{LimitMemory, unit.Bytes(limits.MemoryBytes).String()}
@@ -251,6 +252,10 @@ func exceeded(s *os.ProcessState, text string, u Usage, limits Limits) error {
 	}
 	return nil
 }
+
+// nilInRuntime is what Go's runtime says where the kernel gave it no memory and it
+// did not look: a nil pointer, on a stack of its own.
+var nilInRuntime = regexp.MustCompile(`SIGSEGV: [^\n]*\nPC=[^\n]* addr=0x[0-9a-f]{1,3}\n\ngoroutine 0 [^\n]*\nruntime\.`)
 
 // head keeps the first kilobytes of what is written: a Go process that dies
 // says why, and then a lot more.

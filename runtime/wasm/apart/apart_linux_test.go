@@ -93,7 +93,7 @@ func look(out io.Writer, outside string) error {
 	return nil
 }
 
-var limits = Limits{MemoryBytes: 128 << 20, FileBytes: 2 << 20, CPU: 2 * time.Second, Wall: 20 * time.Second}
+var limits = Limits{MemoryBytes: 128 << 20, FileBytes: 2 << 20, CPU: 2 * time.Second, Wall: 5 * time.Minute} // children are the last to get a processor
 
 func run(t *testing.T, ctx context.Context, l Limits, input string) (string, Usage, error) {
 	t.Helper()
@@ -135,12 +135,34 @@ func TestLimits(t *testing.T) {
 			_, u, err := run(t, t.Context(), l, tt.input)
 			var e *ExceededError
 			if !errors.As(err, &e) || e.Limit != tt.limit || e.Bound == "" {
-				t.Errorf("%v, want the limit on %s", err, tt.limit)
+				t.Errorf("%v, want the limit on %s; it had %d bytes", err, tt.limit, u.PeakBytes)
 			}
-			if u.PeakBytes > 256<<20 {
+			if u.PeakBytes > 256<<20 || tt.limit == LimitMemory && u.PeakBytes < l.MemoryBytes/2 {
 				t.Errorf("it had %d bytes", u.PeakBytes)
 			}
 		})
+	}
+}
+
+// What Go's runtime says when it dies for want of memory, in its own words.
+func TestOutOfMemoryIsKnown(t *testing.T) {
+	cmd := exec.Command("sh", "-c", "exit 2")
+	_ = cmd.Run()
+	const nothing = "SIGSEGV: segmentation violation\nPC=0x43507d m=5 sigcode=1 addr=0x0\n\ngoroutine 0 gp=0x2f490ce841e0 m=5 mp=0x2f490ce80008 [idle]:\n" +
+		"runtime.(*spanQueue).tryDrain(0x7fa700000400?, 0x43d8c5?, 0x7f4408?)\n\t/usr/local/go/src/runtime/mgcmark_greenteagc.go:520 +0x5d\n"
+	for text, want := range map[string]bool{
+		"fatal error: runtime: out of memory\n": true,
+		nothing:                                 true,
+		strings.Replace(nothing, "addr=0x0", "addr=0x88", 1):             true, // a field of nothing
+		strings.Replace(nothing, "addr=0x0", "addr=0xc000123456", 1):     false,
+		strings.Replace(nothing, "goroutine 0 ", "goroutine 7 ", 1):      false,
+		strings.Replace(nothing, "runtime.(*spanQueue)", "main.(*x)", 1): false,
+		"panic: runtime error: invalid memory address or nil pointer\n":  false,
+	} {
+		err := exceeded(cmd.ProcessState, text, Usage{}, limits)
+		if e, ok := errors.AsType[*ExceededError](err); ok != want || ok && e.Limit != LimitMemory {
+			t.Errorf("%v, of %q", err, text)
+		}
 	}
 }
 

@@ -79,10 +79,14 @@ func limit(resource int, n uint64) error {
 	return unix.Setrlimit(resource, &unix.Rlimit{Cur: n, Max: n})
 }
 
+// reservedBytes is for address space that is reserved and never used.
+const reservedBytes = 256 << 20
+
 // limitMemory lets this process have so much more than it has. Address space by
 // itself is a coarse measure: a Go process reserves 1.2 GB when it begins, and
-// does not begin with less than 0.7. What it can write to (RLIMIT_DATA) is the
-// fine one.
+// does not begin with less than 0.7; and each 64 MiB that its heap grows by are
+// reserved twice for a moment, to align them. What it can write to (RLIMIT_DATA)
+// is the fine one; the other holds what is shared, which that does not count.
 func limitMemory(more uint64) error {
 	p, err := os.ReadFile("/proc/self/status")
 	if err != nil {
@@ -92,7 +96,7 @@ func limitMemory(more uint64) error {
 	if size == 0 {
 		return errors.New("the size of this process is unknown")
 	}
-	return errors.Join(limit(unix.RLIMIT_AS, size+more), limit(unix.RLIMIT_DATA, data+more))
+	return errors.Join(limit(unix.RLIMIT_AS, size+more+reservedBytes), limit(unix.RLIMIT_DATA, data+more))
 }
 
 // closeInherited closes the files that the parent's own parent left open to

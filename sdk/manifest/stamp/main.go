@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 
@@ -30,6 +31,9 @@ func stamp(modulePath, manifestPath string) error {
 	stamped, err := manifest.Append(module, text)
 	if err != nil {
 		return fmt.Errorf("%s: %w", manifestPath, err)
+	}
+	if bytes.Equal(stamped, module) { // somebody else may be building with it
+		return nil
 	}
 	return os.WriteFile(modulePath, stamped, 0o644)
 }

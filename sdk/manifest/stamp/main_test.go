@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/cdcd-io/cdcd/sdk/manifest"
 )
@@ -19,6 +20,17 @@ func TestStamp(t *testing.T) {
 	stamped, _ := os.ReadFile(module)
 	if m, err := manifest.Read(stamped); err != nil || m.Name != "x" {
 		t.Error(m, err)
+	}
+	// Once more it is not even touched: another build may be reading it.
+	long := time.Now().Add(-time.Hour).Truncate(time.Second)
+	if err := os.Chtimes(module, long, long); err != nil {
+		t.Fatal(err)
+	}
+	if err := stamp(module, text); err != nil {
+		t.Error(err)
+	}
+	if info, err := os.Stat(module); err != nil || !info.ModTime().Equal(long) {
+		t.Errorf("what was stamped already was written again: %v, %v", info, err)
 	}
 	_ = os.WriteFile(text, []byte(`{}`), 0o600)
 	if err := stamp(module, text); err == nil {

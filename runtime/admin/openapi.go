@@ -1,0 +1,8 @@
+package admin
+
+import _ "embed" // for the document
+
+// openAPI describes the routes; a test compares it with them.
+//
+//go:embed openapi.json
+var openAPI []byte
