@@ -96,7 +96,7 @@ func (n *NATS) serve(ctx context.Context, dir string, opts *server.Options) erro
 	if err != nil {
 		return startFault(dir, "look at the error; the embedded server refused its options", err)
 	}
-	l := newLogger(n.cfg.Log, n.trouble)
+	l := newLogger(n.cfg.Log)
 	s.SetLogger(l, false, false)
 	// Start returns once everything runs; it blocks while JetStream reads its store.
 	started := make(chan struct{})
@@ -120,14 +120,13 @@ func (n *NATS) serve(ctx context.Context, dir string, opts *server.Options) erro
 		}
 	}
 	if err != nil {
-		err = abandon(ctx, s, n.fatal(dir, err))
-		n.forgetTrouble()
-		return err
+		return abandon(ctx, s, n.fatal(dir, err))
 	}
 	n.limitSet = 0 // it has none yet
 	if err := n.limit(s); err != nil {
 		return abandon(ctx, s, startFault(dir, "check the file system of state.dir", err))
 	}
+	n.trouble = l.trouble
 	n.mu.Lock()
 	n.server = s
 	if a, ok := s.Addr().(*net.TCPAddr); ok { // a server that starts again is found where it was
@@ -143,13 +142,6 @@ func (n *NATS) fatal(dir string, err error) error {
 		return fmt.Errorf("%w: %w", errListen, err)
 	}
 	return startFault(dir, startHint, err)
-}
-
-// forgetTrouble forgets what a server has said that has ended.
-func (n *NATS) forgetTrouble() {
-	for len(n.trouble) > 0 {
-		<-n.trouble
-	}
 }
 
 // holderPatience is how long a NATS server may take to introduce itself, which on

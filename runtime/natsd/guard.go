@@ -211,7 +211,6 @@ func (n *NATS) startAgain(ctx context.Context) error {
 		n.mu.Unlock()
 		return err
 	}
-	n.forgetTrouble()
 	n.mu.Lock()
 	sick := n.sick
 	n.sick = nil // run limits the new one by what the disk has

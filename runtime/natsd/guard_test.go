@@ -128,6 +128,34 @@ func TestDeadServerStartsAgain(t *testing.T) {
 	}
 }
 
+// What a server still says that was given up, because of its address or for another
+// in its place, ails nobody.
+func TestLateLinesOfAServer(t *testing.T) {
+	n, err := Start(t.Context(), Config{Dir: t.TempDir(), Listen: ownAddress(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := n.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}()
+	gone := n.trouble
+	if err := n.startAgain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case gone <- errors.New("too late"):
+	default:
+		t.Fatal("the first server has said something")
+	}
+	select {
+	case err := <-n.trouble:
+		t.Errorf("the second server ails: %v", err)
+	default:
+	}
+}
+
 // A server that gives no answer is started again after the third silence, and
 // not after one.
 func TestSilentServerStartsAgain(t *testing.T) {

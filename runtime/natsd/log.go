@@ -10,15 +10,16 @@ import (
 // logger carries the server's lines to slog. A fatal line is also handed over,
 // since the server would end the process after it; so is one after which a
 // stream, or all of JetStream, writes nothing more until the server starts
-// again. Nothing else tells: such a stream gives publishers no answer.
+// again. Nothing else tells: such a stream gives publishers no answer. Each server
+// has its own, since one that was given up may still say something.
 type logger struct {
 	log     *slog.Logger
 	fatal   chan error // holds the first one
 	trouble chan error // holds the first one
 }
 
-func newLogger(l *slog.Logger, trouble chan error) *logger {
-	return &logger{log: l.With("component", "nats-server"), fatal: make(chan error, 1), trouble: trouble}
+func newLogger(l *slog.Logger) *logger {
+	return &logger{log: l.With("component", "nats-server"), fatal: make(chan error, 1), trouble: make(chan error, 1)}
 }
 
 // troubles are parts of such lines: of setWriteErr in filestore.go, of

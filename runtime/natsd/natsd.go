@@ -82,7 +82,7 @@ type NATS struct {
 	lock *dirLock // of the embedded store
 	gate *gate    // of the embedded server
 
-	trouble chan error // what the server's log says that only a restart mends
+	trouble chan error // what the log of the server says that only a restart mends; Start's, then Run's
 
 	mu        sync.Mutex
 	server    *server.Server // nil for an external server, while it starts again, and after Close
@@ -102,7 +102,7 @@ func Start(ctx context.Context, cfg Config) (*NATS, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	n := &NATS{cfg: cfg, gate: newGate(cfg.Access), listen: cfg.Listen, trouble: make(chan error, 1), conns: map[*nats.Conn]error{}}
+	n := &NATS{cfg: cfg, gate: newGate(cfg.Access), listen: cfg.Listen, conns: map[*nats.Conn]error{}}
 	if cfg.URL == "" {
 		if err := n.startEmbedded(ctx); err != nil {
 			return nil, err
