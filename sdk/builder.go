@@ -188,6 +188,10 @@ func (b *Builder) SetBytes(m Image, c int, v []byte) {
 	m.SetSlot(c, b.copied(v))
 }
 
+// Value copies a heap value, beside the batch when it is over 64 KiB, and returns
+// its slot: see Image.InitSlot.
+func (b *Builder) Value(v []byte) (slot uint64) { return b.copied(v) }
+
 // Append returns the buffer to append a heap value to, for a value that is
 // made in place; SetAppended then takes the grown buffer.
 func (b *Builder) Append() []byte {

@@ -108,10 +108,10 @@ func (r Row) Adopt(copied []byte) {
 func (r Row) MarkChanged() { r.markChanged(r.Schema()) }
 
 func (r Row) markChanged(s *Schema) {
-	after, before := r.After(), r.Before()
-	if !after.Valid() || !before.Valid() {
+	if r.Flags()&(RowAfter|RowBefore) != RowAfter|RowBefore {
 		return
 	}
+	after, before := r.After(), r.Before()
 	off := r.changedOff()
 	for c := range r.columns {
 		same := after.IsNull(c) == before.IsNull(c) && after.IsAbsent(c) == before.IsAbsent(c)
@@ -213,6 +213,10 @@ func (m Image) SetSlot(c int, v uint64) {
 	}
 	le.PutUint64(p[slot-m.off:], v)
 }
+
+// InitSlot is SetSlot for a column that was given nothing yet, of a row that was
+// begun with Builder.BeginWholeRow.
+func (m Image) InitSlot(c int, v uint64) { le.PutUint64(m.b.buf[m.slotOff(c):], v) }
 
 // SetBytes gives column c a heap value, appended within the batch's capacity.
 // The error is ErrFull: a connector then says how many rows it has done, and is

@@ -20,6 +20,7 @@ import (
 type Selection struct {
 	plan    *RowPlan
 	columns []selected
+	absent  []int // the schema's columns that are not selected
 	nulls   []byte
 	row     []byte
 	whole   bool // the row has no NULL
@@ -30,9 +31,19 @@ type selected struct {
 	column *column
 	number int // of the schema
 	typ    sdk.Type
+	way    way
 	wire   int // bytes of the value, or one of the forms below
 	at, n  int // where the value of the present row is
 }
+
+// way is how a value is decoded, where that is told from its column once.
+type way uint8
+
+const (
+	wayOther  way = iota
+	wayNumber     // as in the log's rows
+	wayText       // copied, where it is UTF-8 already
+)
 
 // The forms of a value that has no fixed length.
 const (
@@ -48,9 +59,25 @@ const (
 func NewSelection(pl *RowPlan, columns []int) *Selection {
 	s := &Selection{plan: pl}
 	for _, i := range columns {
-		s.columns = append(s.columns, selected{column: &pl.columns[i], number: i, typ: pl.schema.Columns[i].Type, wire: wireOf(pl, i)})
+		s.columns = append(s.columns, selected{column: &pl.columns[i], number: i, typ: pl.schema.Columns[i].Type,
+			way: wayOf(pl.schema.Columns[i].Type), wire: wireOf(pl, i)})
+	}
+	for i := range pl.schema.Columns {
+		if !slices.Contains(columns, i) {
+			s.absent = append(s.absent, i)
+		}
 	}
 	return s
+}
+
+func wayOf(t sdk.Type) way {
+	switch t {
+	case sdk.TypeInt, sdk.TypeUint, sdk.TypeFloat32, sdk.TypeFloat64:
+		return wayNumber
+	case sdk.TypeString:
+		return wayText
+	}
+	return wayOther
 }
 
 // wireOf returns the form of a column's value in the protocol.
@@ -126,23 +153,32 @@ func (s *Selection) Parse(row []byte) error {
 	if at > len(row) {
 		return s.corrupt(row)
 	}
-	s.row, s.nulls = row, row[:at]
-	s.whole = !slices.ContainsFunc(s.nulls, func(b byte) bool { return b != 0 })
+	s.row, s.nulls, s.whole = row, row[:at], true
+	for _, b := range s.nulls {
+		s.whole = s.whole && b == 0
+	}
 	for i := range s.columns {
 		col := &s.columns[i]
-		if s.null(i) {
-			continue
-		}
-		n, c := col.wire, cursor{p: row[at:]}
+		n := col.wire
 		switch {
-		case n == wireText && len(c.p) > 0 && c.p[0] < 0xfb: // nearly all: a length of one byte
-			n, c.p = int(c.p[0]), c.p[1:]
-		case n == wireText:
-			n = c.count(1)
-		case n == wireParts:
-			n = int(c.u8())
+		case !s.whole && s.null(i):
+			continue
+		case n > 0:
+		case n == wireText && at < len(row) && row[at] < 0xfb: // nearly all: a length of one byte
+			n = int(row[at])
+			at++
+		case n == wireText || n == wireParts:
+			c := cursor{p: row[at:]}
+			if n == wireText {
+				n = c.count(1)
+			} else {
+				n = int(c.u8())
+			}
+			if at = len(row) - len(c.p); c.bad {
+				return s.corrupt(row)
+			}
 		}
-		if at = len(row) - len(c.p); c.bad || n < 0 || n > len(c.p) {
+		if n < 0 || n > len(row)-at {
 			return s.corrupt(row)
 		}
 		col.at, col.n = at, n
@@ -184,10 +220,15 @@ func (s *Selection) Number(i int) (v uint64, err error) {
 		return 0, s.fault(i, errNull)
 	}
 	raw := s.row[col.at : col.at+col.n]
-	if !col.typ.Inline() { // ENUM and SET
+	switch {
+	case col.way == wayNumber:
+		v, _, err = col.column.inline(raw)
+	case !col.typ.Inline(): // ENUM and SET
 		return littleEndian(raw), nil
+	default:
+		v, err = col.inline(raw)
 	}
-	if v, err = col.inline(raw); err != nil {
+	if err != nil {
 		return 0, s.fault(i, err)
 	}
 	return v, nil
@@ -204,12 +245,11 @@ func (s *Selection) fault(i int, err error) error {
 // columns that are not selected absent. Fault: value_undecodable, of class Poison,
 // with the column as its path; the builder is in the middle of a row then.
 func (s *Selection) Append(b *sdk.Builder, op sdk.Op, ordinal uint64) error {
-	if len(s.columns) == len(s.plan.schema.Columns) {
-		b.BeginWholeRow(s.plan.schema, op, sdk.RowAfter, ordinal)
-	} else {
-		b.BeginRow(s.plan.schema, op, sdk.RowAfter, ordinal)
-	}
+	b.BeginWholeRow(s.plan.schema, op, sdk.RowAfter, ordinal)
 	m := b.After()
+	for _, c := range s.absent {
+		m.SetAbsent(c)
+	}
 	for i := range s.columns {
 		col := &s.columns[i]
 		if s.null(i) {
@@ -217,18 +257,25 @@ func (s *Selection) Append(b *sdk.Builder, op sdk.Op, ordinal uint64) error {
 			continue
 		}
 		v := s.row[col.at : col.at+col.n]
+		var slot uint64
 		var err error
-		if col.typ.Inline() {
-			var slot uint64
-			if slot, err = col.inline(v); err == nil {
-				m.SetSlot(col.number, slot)
+		switch {
+		case col.way == wayText && col.column.text.plain(v):
+			m.InitSlot(col.number, b.Value(v))
+			continue
+		case col.way == wayNumber:
+			slot, _, err = col.column.inline(v)
+		case col.typ.Inline():
+			slot, err = col.inline(v)
+		default:
+			if err = col.heap(b, m, v); err == nil {
+				continue
 			}
-		} else {
-			err = col.heap(b, m, v)
 		}
 		if err != nil {
 			return s.fault(i, err)
 		}
+		m.InitSlot(col.number, slot)
 	}
 	b.EndRow()
 	return nil

@@ -35,6 +35,7 @@ type packets struct {
 	skip int // bytes of the last packet still in the buffer
 	over int // length of a packet of an event that was refused, still to be passed
 	big  []byte
+	rest []byte // of result: what the buffer has behind the last packet
 }
 
 // errPacket is a packet that reports an error of the server.

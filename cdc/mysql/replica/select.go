@@ -253,6 +253,16 @@ func (c *Conn) Good() bool { return !c.bad }
 
 // result returns the next packet of a result: a view, good until the next call.
 func (p *packets) result() ([]byte, error) {
+	if b := p.rest; len(b) > packetHeader && b[3] == p.seq { // nearly all
+		n := packetHeader + int(uint32(b[0])|uint32(b[1])<<8|uint32(b[2])<<16)
+		if n > packetHeader && n <= len(b) {
+			p.seq++
+			p.skip += n
+			p.rest = b[n:]
+			return b[packetHeader:n:n], nil
+		}
+	}
+	p.rest = nil
 	if _, err := p.r.Discard(p.skip); err != nil {
 		return nil, err
 	}
@@ -272,6 +282,9 @@ func (p *packets) result() ([]byte, error) {
 		p.skip = len(b)
 		if cap(p.big) > keepBytesMax {
 			p.big = nil
+		}
+		if all, err := p.r.Peek(p.r.Buffered()); err == nil {
+			p.rest = all[len(b):]
 		}
 		return b[packetHeader:], nil
 	}

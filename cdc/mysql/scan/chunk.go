@@ -65,18 +65,22 @@ func (t *Table) appendKey(dst Key, s *binlog.Selection, whole bool) (Key, error)
 		if whole {
 			at = k.at
 		}
-		p := part{kind: k.kind}
 		var err error
 		switch k.kind {
 		case partDecimal, partText, partBytes, partWord:
-			p.text, err = s.Text(at)
+			p := part{kind: k.kind}
+			if p.text, err = s.Text(at); err == nil {
+				dst = appendPart(dst, p)
+			}
 		default:
-			p.num, err = s.Number(at)
+			var v uint64
+			if v, err = s.Number(at); err == nil {
+				dst = appendNumber(dst, k.kind, v)
+			}
 		}
 		if err != nil {
 			return dst, err
 		}
-		dst = appendPart(dst, p)
 	}
 	return dst, nil
 }

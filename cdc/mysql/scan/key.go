@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"math"
@@ -54,22 +55,27 @@ type part struct {
 
 // appendPart appends a part of a key.
 func appendPart(dst []byte, p part) []byte {
-	dst = append(dst, keySeparator, p.kind)
 	switch p.kind {
-	case partInt, partStamp, partClock:
-		return strconv.AppendInt(dst, int64(p.num), 10)
+	case partDecimal:
+		return append(append(dst, keySeparator, p.kind), p.text...)
+	case partText, partBytes, partWord:
+		return base64.RawURLEncoding.AppendEncode(append(dst, keySeparator, p.kind), p.text)
+	}
+	return appendNumber(dst, p.kind, p.num)
+}
+
+// appendNumber appends a part of one of the numeric kinds.
+func appendNumber(dst []byte, kind byte, v uint64) []byte {
+	dst = append(dst, keySeparator, kind)
+	switch kind {
 	case partUint, partDate:
-		return strconv.AppendUint(dst, p.num, 10)
+		return strconv.AppendUint(dst, v, 10)
 	case partFloat:
 		var b [8]byte
-		for i := range b {
-			b[i] = byte(p.num >> (56 - 8*i))
-		}
+		binary.BigEndian.PutUint64(b[:], v)
 		return hex.AppendEncode(dst, b[:])
-	case partDecimal:
-		return append(dst, p.text...)
 	}
-	return base64.RawURLEncoding.AppendEncode(dst, p.text)
+	return strconv.AppendInt(dst, int64(v), 10)
 }
 
 // parseKey reads a key. It trusts nothing; what it returns encodes to the same
