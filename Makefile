@@ -76,7 +76,7 @@ test-bounded: servers connectors ## minutes of one row a second against a full l
 bench bench-state: ROWS ?= 400000
 bench-delivery: ROWS ?= 2000000
 bench-state: RUNS = 11
-bench-snapshot: RUNS = 7
+bench-snapshot: RUNS = 25
 
 bench: build ## weigh cdcd against a hand-written loop; the last line is JSON (ROWS=n RUNS=n)
 	@go run ./bench -cdcd "$(CURDIR)/bin/cdcd" -rows $(ROWS) -runs $(RUNS)

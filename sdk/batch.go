@@ -127,8 +127,9 @@ func (b *Batch) SetTime(us int64) { le.PutUint64(b.buf[offTime:], uint64(us)) }
 // not fit in its place: ErrFull, and some of the transactions may lie elsewhere.
 func (b *Batch) SetPlace(file []byte, start uint64, us int64) error {
 	written := uint64(0) // transactions of one file share its name
-	for i := range b.Txs() {
-		e := b.buf[b.Tx(i).off:]
+	n, first, stride := b.Txs(), b.Tx(0).off, int(b.u32(offTxStride))
+	for i := range n {
+		e := (*[TxStride]byte)(b.buf[first+i*stride:])
 		if slot := le.Uint64(e[txFile:]); slot != written {
 			old := b.value(slot)
 			if len(old) != len(file) {

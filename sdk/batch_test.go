@@ -349,3 +349,45 @@ func TestZeroBatchIsEmpty(t *testing.T) {
 		t.Error("it is not")
 	}
 }
+
+// A row that begins whole is the same row, byte for byte.
+func TestWholeRow(t *testing.T) {
+	const columns = 70 // more than one word of a mask
+	s := &Schema{Columns: make([]Column, columns)}
+	for i := range s.Columns {
+		s.Columns[i].Type = [...]Type{TypeInt, TypeString}[i%2]
+	}
+	build := func(whole bool) []byte {
+		var b Builder
+		b.Reset()
+		b.BeginTx(TxInfo{ID: []byte("t"), File: []byte("f")})
+		if whole {
+			b.BeginWholeRow(s, OpRead, RowAfter, 3)
+		} else {
+			b.BeginRow(s, OpRead, RowAfter, 3)
+		}
+		for c := range columns {
+			text := []byte(strings.Repeat("x", c))
+			switch m := b.After(); {
+			case c%7 == 0:
+				m.SetNull(c)
+			case c%11 == 0:
+				m.SetAbsent(c)
+			case whole && c%2 == 1:
+				m.InitSlot(c, b.Value(text))
+			case whole:
+				m.InitSlot(c, uint64(c))
+			case c%2 == 1:
+				b.SetBytes(m, c, text)
+			default:
+				m.SetSlot(c, uint64(c))
+			}
+		}
+		b.EndRow()
+		b.EndTx(0, 0)
+		return b.Seal([]*Schema{s}).Bytes()
+	}
+	if diff := cmp.Diff(build(false), build(true)); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -97,7 +97,7 @@ func (b *Builder) BeginTx(t TxInfo) {
 	b.mark = mark{buf: len(b.batch.buf), large: len(b.batch.large), rows: b.rows}
 	b.tx = len(b.txDir)
 	b.txDir = append(b.txDir, make([]byte, TxStride)...)
-	e := b.txDir[b.tx:]
+	e := (*[TxStride]byte)(b.txDir[b.tx:])
 	le.PutUint64(e[txID:], b.heap(t.ID))
 	if b.file == 0 || len(t.File) > sharedFileBytesMax || string(b.batch.value(b.file)) != string(t.File) {
 		b.file = b.heap(t.File)
@@ -124,7 +124,7 @@ const sharedFileBytesMax = TxStride
 // EndTx closes the open transaction at its commit. commitTime replaces the
 // time given at the beginning unless it is 0.
 func (b *Builder) EndTx(posEnd uint64, commitTime int64) {
-	e := b.txDir[b.tx:]
+	e := (*[TxStride]byte)(b.txDir[b.tx:])
 	le.PutUint64(e[txPosEnd:], posEnd)
 	le.PutUint64(e[txRowsTotal:], le.Uint64(e[txRowsBefore:])+uint64(le.Uint32(e[txRows:])))
 	le.PutUint32(e[txFlags:], le.Uint32(e[txFlags:])|TxEnds)
@@ -151,8 +151,8 @@ func (b *Builder) BeginWholeRow(s *Schema, op Op, parts RowFlags, ordinal uint64
 	off, columns := len(b.batch.buf), len(s.Columns)
 	fixed := rowFixedSize(columns, parts)
 	b.batch.buf = grow(b.batch.buf, fixed)
-	p := b.batch.buf[off : off+fixed]
-	clear(p)
+	clear(b.batch.buf[off : off+fixed])
+	p := (*[RowHeaderSize]byte)(b.batch.buf[off:])
 	p[rowOp], p[rowFlags] = byte(op), byte(parts)
 	le.PutUint32(p[rowSchema:], s.ID)
 	le.PutUint32(p[rowTx:], uint32(b.tx/TxStride))
@@ -264,7 +264,7 @@ func (b *Builder) finishCopy(r Row, off int) {
 
 func (b *Builder) countRow() {
 	b.rowDir = le.AppendUint32(b.rowDir, uint32(b.row.off))
-	e := b.txDir[b.tx:]
+	e := (*[TxStride]byte)(b.txDir[b.tx:])
 	le.PutUint32(e[txRows:], le.Uint32(e[txRows:])+1)
 	b.rows++
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -22,31 +23,33 @@ import (
 
 // figures is the last line of output.
 type figures struct {
-	VsPlainSelect    float64 `json:"vs_plain_select"` // rows/s of the copy, as a ratio
-	RowsPerSecond    float64 `json:"rows_per_second"` // of the copy
-	RSSPeakBytes     int64   `json:"rss_peak_bytes"`  // of the whole job's process, the most of its runs
+	VsPlainSelect    float64 `json:"vs_plain_select"` // rows/s of the copy, as a ratio: the median of the pairs
+	VsPlainLow       float64 `json:"vs_plain_select_low"`
+	VsPlainHigh      float64 `json:"vs_plain_select_high"` // the median is between the two with 95 %
+	RowsPerSecond    float64 `json:"rows_per_second"`      // of the copy
+	RSSPeakBytes     int64   `json:"rss_peak_bytes"`       // of the whole job's process, the most of its runs
 	PlainRowsPerSec  float64 `json:"plain_rows_per_second"`
 	CPUVsPlain       float64 `json:"cpu_per_row_vs_plain_select"` // of reader and server together
 	JobRowsPerSecond float64 `json:"job_rows_per_second"`
 	Server           string  `json:"server"`
 	Rows             int     `json:"rows"`
 	Workers          int     `json:"workers"`
-	Runs             int     `json:"runs"`
+	Runs             int     `json:"runs"` // pairs
 }
 
 func main() {
 	var f figures
 	flag.IntVar(&f.Rows, "rows", 2_000_000, "rows of the table")
-	flag.IntVar(&f.Runs, "runs", 3, "runs of each; the median counts")
+	flag.IntVar(&f.Runs, "runs", 25, "pairs of turns, one of each reader; the median of their ratios counts")
+	jobRuns := flag.Int("job", 3, "runs of the whole job; 0 for none")
 	flag.IntVar(&f.Workers, "workers", 4, "connections that read")
 	flag.StringVar(&f.Server, "server", testserver.FlavorMySQL, "mysql or mariadb")
 	cdcd := flag.String("cdcd", "", "binary to measure; without it, it is built")
-	whole := flag.Bool("job", true, "run the whole job as well")
 	profile := flag.String("cpuprofile", "", "file for a CPU profile of the copy, which is then all that runs")
 	h := host.New()
 	defer h.Close()
 	flag.Parse()
-	if *cdcd == "" && *profile == "" && *whole {
+	if *cdcd == "" && *profile == "" && *jobRuns > 0 {
 		*cdcd = jobs.Build(h, "cdcd", "./cmd/cdcd")
 	}
 	db := serve(h, f.Server, f.Rows)
@@ -56,11 +59,11 @@ func main() {
 		f.profile(h, db, ours, *profile)
 		return
 	}
-	if *whole { // first: the kernel counts what a process's parent had resident, and this one is still small
-		f.job(h, jobs.Copy(h, *cdcd, dsn, load.Large, f.Workers))
+	if *jobRuns > 0 { // first: the kernel counts what a process's parent had resident, and this one is still small
+		f.job(h, jobs.Copy(h, *cdcd, dsn, load.Large, f.Workers), *jobRuns)
 	}
 	f.race(h, db, &contest{name: "plain SELECT", read: (&plain{db, f.Workers, f.Rows}).read}, ours)
-	fmt.Printf("cdcd's copy / plain SELECT: %.2fx rows/s\n", f.VsPlainSelect)
+	fmt.Printf("cdcd's copy / plain SELECT: %.2fx rows/s (95 %%: %.2f to %.2f)\n", f.VsPlainSelect, f.VsPlainLow, f.VsPlainHigh)
 	if err := json.NewEncoder(os.Stdout).Encode(f); err != nil {
 		h.Fatal(err)
 	}
@@ -98,17 +101,18 @@ type contest struct {
 }
 
 // job runs the binary.
-func (f *figures) job(h *host.Host, job *jobs.Contestant) {
+func (f *figures) job(h *host.Host, job *jobs.Contestant, runs int) {
 	job.Prepare(h)
-	for range f.Runs {
+	for range runs {
 		job.Run(h, f.Rows)
 	}
 	f.JobRowsPerSecond = float64(f.Rows) / jobs.Median(job.Seconds)
 	f.RSSPeakBytes = slices.Max(job.Peaks)
 }
 
-// race lets the contestants read in turns, after a turn that warms up, and the
-// one that begins a round ends the next.
+// race lets the contestants read in pairs of turns, after one that warms up, and
+// the one that begins a pair ends the next. What else runs on the machine makes a
+// turn slower by half or more, for minutes; the two turns of a pair it hits alike.
 func (f *figures) race(h *host.Host, db *testserver.DB, plain, ours *contest) {
 	server := serverPID(h, db)
 	turns := []*contest{plain, ours}
@@ -119,8 +123,28 @@ func (f *figures) race(h *host.Host, db *testserver.DB, plain, ours *contest) {
 		slices.Reverse(turns)
 	}
 	f.PlainRowsPerSec, f.RowsPerSecond = jobs.Median(plain.rates[1:]), jobs.Median(ours.rates[1:])
-	f.VsPlainSelect = f.RowsPerSecond / f.PlainRowsPerSec
-	f.CPUVsPlain = jobs.Median(ours.costs[1:]) / jobs.Median(plain.costs[1:])
+	speed := ratios(ours.rates[1:], plain.rates[1:])
+	f.VsPlainSelect = jobs.Median(speed)
+	f.VsPlainLow, f.VsPlainHigh = around(speed)
+	f.CPUVsPlain = jobs.Median(ratios(ours.costs[1:], plain.costs[1:]))
+}
+
+// ratios divides pair by pair.
+func ratios(ours, plain []float64) []float64 {
+	r := make([]float64, len(ours))
+	for i := range r {
+		r[i] = ours[i] / plain[i]
+	}
+	return r
+}
+
+// around returns the values between which the median is with 95 %, as the order of
+// the values tells: how many of n are below it is binomial.
+func around(values []float64) (low, high float64) {
+	v := slices.Sorted(slices.Values(values))
+	n := float64(len(v))
+	k := max(0, int((n-1.96*math.Sqrt(n))/2))
+	return v[k], v[len(v)-1-k]
 }
 
 // profile writes a CPU profile of one contestant.

@@ -7,6 +7,9 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/iotest"
+
+	"pgregory.net/rapid"
 
 	"github.com/cdcd-io/cdcd/internal/fault"
 )
@@ -69,6 +72,54 @@ func TestResultPacketsRefused(t *testing.T) {
 		if cap(p.big) > k.max {
 			t.Errorf("%d bytes were taken for a row of at most %d", cap(p.big), k.max)
 		}
+	}
+}
+
+// TestResultPacketsInPieces: however the packets' bytes come, each is read whole,
+// and what is behind those that were read is still to be read.
+func TestResultPacketsInPieces(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const buffer = 512
+		sizes := rapid.SliceOfN(rapid.IntRange(1, 2*buffer), 1, 300).Draw(t, "sizes")
+		read := rapid.IntRange(0, len(sizes)).Draw(t, "read")
+		seq, wire, behind := byte(1), []byte(nil), 0
+		for i, n := range sizes {
+			wire = append(wire, framed(&seq, bytes.Repeat([]byte{byte(i)}, n))...)
+			if i < read {
+				behind = len(wire)
+			}
+		}
+		pieces := rapid.SampledFrom([]func(io.Reader) io.Reader{
+			func(r io.Reader) io.Reader { return r }, iotest.OneByteReader, iotest.HalfReader, iotest.DataErrReader,
+		}).Draw(t, "pieces")
+		buffered := bufio.NewReaderSize(pieces(bytes.NewReader(wire)), buffer)
+		p := packets{r: buffered, seq: 1, max: 1 << 20}
+		for i, n := range sizes[:read] {
+			if v, err := p.result(); err != nil || !bytes.Equal(v, bytes.Repeat([]byte{byte(i)}, n)) {
+				t.Fatalf("packet %d of %d bytes: %x, %v", i, n, v, err)
+			}
+		}
+		if _, err := buffered.Discard(p.skip); err != nil {
+			t.Fatal(err)
+		}
+		if rest, err := io.ReadAll(buffered); err != nil || !bytes.Equal(rest, wire[behind:]) {
+			t.Errorf("%d bytes are left of %d, %v", len(rest), len(wire)-behind, err)
+		}
+	})
+}
+
+// A packet with a wrong number is refused also where others were read at once with
+// the one before it.
+func TestResultPacketsOutOfOrder(t *testing.T) {
+	wire := []byte{1, 0, 0, 1, 'a', 1, 0, 0, 2, 'b', 1, 0, 0, 4, 'c', 1, 0, 0, 4, 'd'}
+	p := packets{r: bufio.NewReader(bytes.NewReader(wire)), seq: 1, max: 100}
+	for _, want := range []string{"a", "b"} {
+		if v, err := p.result(); err != nil || string(v) != want {
+			t.Fatalf("%q, %v", v, err)
+		}
+	}
+	if v, err := p.result(); err == nil || !strings.Contains(err.Error(), "packet 4 came where 3") {
+		t.Errorf("%q, %v", v, err)
 	}
 }
 
