@@ -114,7 +114,7 @@ func (l *loader) decodeStruct(n *node, v reflect.Value) {
 	for _, e := range n.entries {
 		f, ok := byKey[e.key]
 		if !ok {
-			l.unknownKey(e, keys)
+			l.unknownKey(n, e, keys)
 			continue
 		}
 		l.decode(e.node, v.FieldByIndex(f.index))
@@ -137,7 +137,11 @@ func (l *loader) resolvePaths(v reflect.Value) {
 	}
 }
 
-func (l *loader) unknownKey(e entry, keys []string) {
+// unknownKey reports a key of n that is none of keys.
+func (l *loader) unknownKey(n *node, e entry, keys []string) {
+	if meant := nearest(e.key, keys); meant != "" && n.find(meant) == nil {
+		l.meant[n] = append(l.meant[n], meant)
+	}
 	l.add(e.line, e.col, CodeUnknownKey, didYouMean(e.key, keys), "unknown key %q", e.key)
 }
 

@@ -45,6 +45,9 @@ type loader struct {
 	// unknown holds leaves whose value could not be had: they are reported
 	// once, and what follows from their absence is not.
 	unknown map[*node]bool
+	// meant holds keys that are missing because they are misspelt, by the node
+	// they belong to.
+	meant map[*node][]string
 }
 
 // Load reads and validates a file. The error is Findings, or a fault when the
@@ -61,7 +64,7 @@ func Load(path string, o Options) (*Config, error) {
 // Parse validates a file's text; path is for places and for relative paths in
 // it. The error is Findings.
 func Parse(path string, text []byte, o Options) (*Config, error) {
-	l := &loader{Options: o, file: path, dir: filepath.Dir(path), unknown: map[*node]bool{}}
+	l := &loader{Options: o, file: path, dir: filepath.Dir(path), unknown: map[*node]bool{}, meant: map[*node][]string{}}
 	root := l.parse(text)
 	l.expand(root)
 	c := &Config{Path: path}
@@ -115,7 +118,7 @@ func (l *loader) root(n *node, c *Config) {
 		case "memory":
 			l.memory(e, c)
 		default:
-			l.unknownKey(e, slices.Clone(rootKeys))
+			l.unknownKey(n, e, slices.Clone(rootKeys))
 		}
 	}
 	l.need(n, "version", `write "version: 1"`)
@@ -127,7 +130,7 @@ func (l *loader) root(n *node, c *Config) {
 // need reports a key that is not there.
 func (l *loader) need(n *node, key, hint string) *entry {
 	e := n.find(key)
-	if e == nil {
+	if e == nil && !slices.Contains(l.meant[n], key) {
 		l.add(n.line, n.col, CodeMissingKey, hint, "the key %q is missing", key)
 	}
 	return e
@@ -179,7 +182,7 @@ func (l *loader) pipeline(e entry) Pipeline {
 		case "schedule":
 			p.Schedule = l.schedule(k.node)
 		default:
-			l.unknownKey(k, []string{"source", "steps", "sink", "schedule"})
+			l.unknownKey(n, k, []string{"source", "steps", "sink", "schedule"})
 		}
 	}
 	l.scheduled(n.find("schedule"), p)
@@ -263,6 +266,9 @@ func (l *loader) placed(e entry, f *fault.Fault, before Findings) {
 	at := e.node
 	for _, part := range keyPath.FindAllString(f.Path, -1) {
 		next := at.child(part)
+		if next == nil && slices.Contains(l.meant[at], part) {
+			return
+		}
 		if next == nil {
 			break
 		}
