@@ -220,15 +220,10 @@ func (s *Selection) Number(i int) (v uint64, err error) {
 		return 0, s.fault(i, errNull)
 	}
 	raw := s.row[col.at : col.at+col.n]
-	switch {
-	case col.way == wayNumber:
-		v, _, err = col.column.inline(raw)
-	case !col.typ.Inline(): // ENUM and SET
+	if !col.typ.Inline() { // ENUM and SET
 		return littleEndian(raw), nil
-	default:
-		v, err = col.inline(raw)
 	}
-	if err != nil {
+	if v, err = col.inline(raw); err != nil {
 		return 0, s.fault(i, err)
 	}
 	return v, nil
