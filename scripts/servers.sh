@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Gets the database servers that the tests start: MariaDB from Debian's package,
+# Gets the database servers that the tests start: MariaDB from Debian's packages,
 # and MySQL unpacked (not installed) into .servers/mysql of the main checkout,
-# where every git worktree finds it. Quick when all is there. What it cannot get
+# where every git worktree finds it; so is what MariaDB's core packages leave out,
+# into .servers/mariadb. Quick when all is there. What it cannot get
 # it names, with the way to get it; that is an error only when servers are
 # required (CI=true or CDCD_TEST_REQUIRE_SERVERS=1).
 #
@@ -21,7 +22,7 @@ main_checkout() {
         pwd # a source archive without git
     fi
 }
-servers=${CDCD_TEST_SERVERS:-$(main_checkout)/.servers}
+servers=$(realpath -m "${CDCD_TEST_SERVERS:-$(main_checkout)/.servers}")
 
 missing=0
 complain() {
@@ -52,22 +53,76 @@ thrice() {
 have() { command -v "$1" >/dev/null 2>&1; }
 debian() { have apt-get && have dpkg-deb; }
 
+# The core packages have the server without a service that would start.
+mariadb_packages="mariadb-server-core mariadb-client-core"
+
+mariadbd() { PATH=$PATH:/usr/sbin:/usr/local/sbin command mariadbd "$@"; }
+
 mariadb() {
     if [ -n "${CDCD_TEST_MARIADBD:-}" ] || PATH=$PATH:/usr/sbin:/usr/local/sbin have mariadbd; then
         return
     fi
-    # The core packages have the server without a service that would start.
-    local packages="mariadb-server-core mariadb-client-core"
     if ! debian || [ "$(id -u)" != 0 ]; then
-        complain MariaDB "install mariadbd (Debian: apt-get install $packages), or set CDCD_TEST_MARIADBD"
+        complain MariaDB "install mariadbd (Debian: apt-get install $mariadb_packages), or set CDCD_TEST_MARIADBD"
         return
     fi
     echo "servers: installing MariaDB"
-    thrice install $packages
+    thrice install $mariadb_packages
     if [ "$got" = 0 ]; then
-        complain MariaDB "apt-get install $packages failed, see above"
+        complain MariaDB "apt-get install $mariadb_packages failed, see above"
     fi
 }
+
+# mariadb_more gets MariaDB's plugins and mariadb-binlog, which are in packages
+# that would start a service.
+mariadb_more() {
+    if [ -n "${CDCD_TEST_MARIADBD:-}" ]; then
+        return
+    fi
+    local plugins version
+    plugins=$(mariadbd --no-defaults --verbose --help 2>/dev/null | awk '$1 == "plugin-dir" {print $2}') || return 0 # complained of already
+    if have mariadb-binlog && [ -e "$plugins/auth_ed25519.so" ]; then
+        return
+    fi
+    if ! debian || ! version=$(dpkg-query -W -f '${Version}' mariadb-server-core 2>/dev/null); then
+        complain "MariaDB's plugins and mariadb-binlog" "install what your system calls MariaDB's server and client"
+        return
+    fi
+    if [ "$(cat "$servers/mariadb/version" 2>/dev/null)" = "$version" ]; then
+        return
+    fi
+    echo "servers: unpacking the rest of MariaDB $version into $servers/mariadb"
+    unpack_mariadb "$version" &
+    if wait $!; then
+        return
+    fi
+    if [ "$(id -u)" = 0 ]; then # the mirror may have a newer one only
+        thrice install $mariadb_packages
+        version=$(dpkg-query -W -f '${Version}' mariadb-server-core)
+    fi
+    thrice unpack_mariadb "$version"
+    if [ "$got" = 0 ]; then
+        complain "MariaDB's plugins and mariadb-binlog" "mariadb-server and mariadb-client $version can't be had, see above: apt-get update and upgrade $mariadb_packages"
+    fi
+}
+
+unpack_mariadb() (
+    set -e
+    mkdir -p "$servers"
+    work=$(mktemp -d "$servers/unpack.XXXXXX")
+    trap 'rm -rf "$work"' EXIT
+    mkdir "$work/all" "$work/root"
+    cd "$work"
+    apt-get -q -o APT::Sandbox::User="$(id -un)" download "mariadb-server=$1" "mariadb-client=$1"
+    for deb in *.deb; do
+        dpkg-deb --extract "$deb" all
+    done
+    mv all/usr/bin/mariadb-binlog all/usr/lib/mysql/plugin root
+    echo "$1" >root/version
+    chmod 755 root
+    rm -rf "$servers/mariadb" # of another version
+    mv -T root "$servers/mariadb" || [ "$(cat "$servers/mariadb/version")" = "$1" ]
+)
 
 install() (
     set -e
@@ -126,6 +181,7 @@ unpack_mysql() (
 )
 
 mariadb
+mariadb_more
 mysql
 if [ "$missing" = 0 ]; then
     echo "servers: all there"

@@ -11,10 +11,12 @@ import (
 type growth struct {
 	Cycles     int     `json:"cycles"`
 	RSS        int64   `json:"rss_growth_bytes"`
+	Heap       int64   `json:"heap_growth_bytes"`
 	JIT        int64   `json:"jit_growth_bytes"`
 	Goroutines int     `json:"goroutines_growth"`
 	FDs        int     `json:"fds_growth"`
 	Micros     float64 `json:"us_per_cycle"`
+	few        bool    // looks: too few to tell growth of RSS from its ups and downs
 }
 
 // jobGrowth is that of whole pipelines.
@@ -25,9 +27,15 @@ type jobGrowth struct {
 	Millis      float64 `json:"ms_per_job"`
 }
 
-// rssGrowthMax is what resident memory may differ by: the Go heap is never the
-// same twice.
-const rssGrowthMax = 4 << 20
+// rssGrowthMax is what resident memory may differ by: where the Go heap has its
+// free places is never the same twice. Of a run of a few looks only the last one
+// counts, which may be a high one. heapGrowthMax is for what is in use of the heap,
+// which is nearly the same each time.
+const (
+	rssGrowthMax    = 4 << 20
+	rssGrowthFewMax = 16 << 20
+	heapGrowthMax   = 1 << 20
+)
 
 // looksMax is how many of the last looks count for resident memory, and no more
 // than a fifth of all: what leaks is in each of them, and the heap's ups and
@@ -52,11 +60,12 @@ func lookBack(cycle int, first probe, check func(growth) error) (p probe, err er
 func grown(looks []probe, spent time.Duration) growth {
 	first, last := looks[0], looks[len(looks)-1]
 	least := last.RSS
-	for _, p := range looks[len(looks)-min(looksMax, len(looks)/5):] {
+	count := min(looksMax, len(looks)/5)
+	for _, p := range looks[len(looks)-count:] {
 		least = min(least, p.RSS)
 	}
 	return growth{
-		Cycles: last.Cycle, RSS: least - first.RSS, JIT: last.JIT - first.JIT,
+		Cycles: last.Cycle, RSS: least - first.RSS, Heap: last.Heap - first.Heap, few: count == 0, JIT: last.JIT - first.JIT,
 		Goroutines: last.Goroutines - first.Goroutines, FDs: last.FDs - first.FDs,
 		Micros: float64(spent.Microseconds()) / float64(last.Cycle),
 	}
@@ -73,11 +82,15 @@ func (g jobGrowth) check() error {
 // check is an error that names everything that grew.
 func (g growth) check() error {
 	var errs []error
+	rss := int64(rssGrowthMax)
+	if g.few {
+		rss = rssGrowthFewMax
+	}
 	for _, c := range []struct {
 		what      string
 		grew, may int64
 	}{
-		{"bytes of resident memory", g.RSS, rssGrowthMax}, {"bytes of machine code", g.JIT, 0},
+		{"bytes of resident memory", g.RSS, rss}, {"bytes of the Go heap in use", g.Heap, heapGrowthMax}, {"bytes of machine code", g.JIT, 0},
 		{"goroutines", int64(g.Goroutines), 0}, {"descriptors", int64(g.FDs), 0},
 	} {
 		if c.grew > c.may {

@@ -15,6 +15,7 @@ import (
 type probe struct {
 	Cycle      int
 	RSS        int64 // bytes resident that are of no file
+	Heap       int64 // bytes of Go objects that are in use
 	JIT        int64 // bytes of executable memory that belong to no file: machine code
 	Goroutines int
 	FDs        int
@@ -35,6 +36,9 @@ func look(cycle int) (probe, error) {
 		time.Sleep(5 * time.Millisecond)
 	}
 	debug.FreeOSMemory()
+	var heap runtime.MemStats
+	runtime.ReadMemStats(&heap)
+	p.Heap = int64(heap.HeapAlloc)
 	p.Goroutines = runtime.NumGoroutine()
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {

@@ -83,6 +83,9 @@ func TestCheck(t *testing.T) {
 	}{
 		{growth{RSS: rssGrowthMax, JIT: -4096, Goroutines: -1}, ""},
 		{growth{RSS: rssGrowthMax + 1}, "resident memory"},
+		{growth{RSS: rssGrowthFewMax, few: true}, ""},
+		{growth{RSS: rssGrowthFewMax + 1, few: true}, "resident memory"},
+		{growth{Heap: heapGrowthMax + 1}, "heap in use"},
 		{growth{JIT: 4096}, "machine code"},
 		{growth{Goroutines: 1}, "goroutines"},
 		{growth{FDs: 1}, "descriptors"},

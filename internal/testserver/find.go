@@ -128,12 +128,30 @@ func findMariaDB() (install, error) {
 	if initdb == "" {
 		return install{}, fmt.Errorf("mariadb-install-db is missing beside %s", path)
 	}
-	return install{
+	inst := install{
 		flavor:  FlavorMariaDB,
 		version: fingerprint(path),
 		argv:    []string{path, "--no-defaults"},
 		initdb:  initdb,
-	}, nil
+	}
+	if plugins := unpackedMariaDB("plugin"); plugins != "" {
+		inst.argv = append(inst.argv, "--plugin-dir="+plugins)
+	}
+	return inst, nil
+}
+
+// unpackedMariaDB returns where something is that `make servers` unpacked beside a
+// MariaDB without it, else "". Another MariaDB than the system's has its own.
+func unpackedMariaDB(name string) string {
+	if os.Getenv("CDCD_TEST_MARIADBD") != "" {
+		return ""
+	}
+	for _, dir := range serverDirs() {
+		if path := filepath.Join(dir, "mariadb", name); exists(path) {
+			return path
+		}
+	}
+	return ""
 }
 
 // lookPath also looks where Debian keeps servers, which a user's PATH leaves out.

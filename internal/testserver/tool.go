@@ -38,6 +38,9 @@ func (inst install) binlogTool() []string {
 	}
 	prefix := filepath.Dir(filepath.Dir(inst.argv[i]))
 	tool := filepath.Join(prefix, "bin", name)
+	if !exists(tool) && inst.flavor == FlavorMariaDB {
+		tool = unpackedMariaDB(name)
+	}
 	if !exists(tool) {
 		if tool = lookPath(name); tool == "" || i > 0 {
 			return nil
