@@ -78,7 +78,9 @@ func (e *emitter) edit(o []byte, s *scanner, d edit, p []byte) []byte {
 	case editReturn:
 		return leb(append(o, opBr), d.arg)
 	case editBulk:
-		return e.size(o, uint32(s.locals))
+		return e.size(o, uint32(s.locals), bulkBytesShift)
+	case editTable:
+		return e.size(o, uint32(s.locals), bulkEntriesShift)
 	case editWide:
 		return e.choose(o, d.arg, uint32(s.locals), p[d.at:d.end])
 	case editFlush:
@@ -195,12 +197,13 @@ func (e *emitter) ask(o []byte) []byte {
 	return append(e.set(o), opEnd)
 }
 
-// size charges for the size on top of the stack, which stays there.
-func (e *emitter) size(o []byte, local uint32) []byte {
+// size charges a unit for each 2^shift of the size on top of the stack, which stays
+// there.
+func (e *emitter) size(o []byte, local uint32, shift byte) []byte {
 	o = leb(append(o, opLocalTee), local)
 	o = e.get(o)
 	o = leb(append(o, opLocalGet), local)
-	o = append(o, opI64ExtendU, opI64Const, bulkBytesShift, opI64ShrU, opI64Sub)
+	o = append(o, opI64ExtendU, opI64Const, shift, opI64ShrU, opI64Sub)
 	return e.look(e.set(o), false)
 }
 

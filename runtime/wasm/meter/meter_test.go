@@ -226,6 +226,12 @@ func TestBulkCosts(t *testing.T) {
 	if err != nil || err2 != nil || got[0] != 7 || b-a != 60000/16 {
 		t.Errorf("%v: 60000 bytes more cost %d; %v %v", got, b-a, err, err2)
 	}
+	grow := forge(fn{tI32, nil, cat([]byte{opRefNull, 0x70}, get(0), []byte{opBulk, 15, 0})})
+	a, _, err = used(t, grow, 1<<40, "f0", 10)
+	b, _, err2 = used(t, grow, 1<<40, "f0", 1010)
+	if err != nil || err2 != nil || b-a != 1000/2 {
+		t.Errorf("1000 entries more of a table cost %d; %v %v", b-a, err, err2)
+	}
 	for name, code := range map[string][]byte{
 		"memory.copy": cat([]byte{opI32Const, 0, opI32Const, 8, opI32Const, 3, opBulk, 10, 0, 0}, get(0)),
 		"memory.init": cat([]byte{opI32Const, 0, opI32Const, 0, opI32Const, 4, opBulk, 8, 0, 0, opI32Const, 0, 0x28, 0, 0}),

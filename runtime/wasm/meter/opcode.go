@@ -55,9 +55,10 @@ const (
 	weightCall       = 4    // of a function of the module
 	weightHost       = 200  // of a function of the host
 	weightIndirect   = 8    // through a table
-	weightBulk       = 16   // memory.copy and its like, and 1 for every 16 bytes
+	weightBulk       = 16   // memory.copy and its like, and 1 for every 16 bytes that are written
 	weightGrow       = 2000 // memory.grow, table.grow: the host maps memory
-	bulkBytesShift   = 4    // 2^4 bytes, or entries of a table, cost a unit
+	bulkBytesShift   = 4    // 2^4 bytes cost a unit
+	bulkEntriesShift = 1    // and so do 2^1 entries of a table, of 8 bytes each
 	weightBrTable    = 2
 	weightStructural = 0
 )
@@ -159,14 +160,18 @@ func (s *scanner) bulk(at int) int64 {
 		r.u32()
 		r.u32()
 		s.m.unsplittable("it writes to a table")
+		s.charge(editTable, at)
+		return weightBulk
 	case 15: // table.grow
 		r.u32()
-		s.charge(editBulk, at)
+		s.charge(editTable, at)
 		s.m.unsplittable("it writes to a table")
 		return weightGrow
 	case 17: // table.fill
 		r.u32()
 		s.m.unsplittable("it writes to a table")
+		s.charge(editTable, at)
+		return weightBulk
 	default:
 		r.unsupported(at, Unknown, "opcode 0xfc %#02x", sub)
 		return 0

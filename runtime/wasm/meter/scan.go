@@ -23,7 +23,8 @@ const (
 	editIndex  editKind = iota // by the index arg
 	editReturn                 // by a branch to the label arg
 	editCharge                 // an insertion: charge what segment arg costs
-	editBulk                   // an insertion: charge for the size on top of the stack
+	editBulk                   // an insertion: charge for the bytes whose number is on top of the stack
+	editTable                  // likewise, for entries of a table
 	editFlush                  // an insertion: the fuel goes from the local to the global
 	editReload                 // an insertion: and back
 	editWide                   // by the operation of kind arg, in pieces if it is large
@@ -220,7 +221,7 @@ func (s *scanner) begin(dominator int32, at int) {
 func (s *scanner) charge(kind editKind, at int) {
 	if !s.dead {
 		s.edits = append(s.edits, edit{at, at, kind, uint32(s.now)})
-		s.bulks = s.bulks || kind == editBulk
+		s.bulks = s.bulks || kind == editBulk || kind == editTable
 	}
 }
 
