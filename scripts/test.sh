@@ -11,15 +11,21 @@ if [ "${CI:-}" = true ]; then
     flags+=(-count=1)
 fi
 
-# By the path below the module. Everything else is tested plainly.
-race='^(sdk|sdk/(guest|manifest)(/.*)?|cdc(/.*)?|state(/.*)?|runtime/(admin|config|format|natsd|pipeline|sink|telemetry)(/.*)?|internal/(budget|fault|kindsgen|testserver|tidy|unit))$'
+# By the path below the module. Everything else is tested plainly: it has no
+# goroutines, or the detector finds nothing new there.
+race='^(sdk|sdk/(guest|manifest)(/.*)?|cdc|cdc/(binlogfile|cdctest|schema|snapshot)|cdc/mysql(/(assemble|definition|examine|replica|scan))?|state(/.*)?|runtime/(admin|config|format|natsd|pipeline|sink|telemetry)(/.*)?|internal/(budget|fault|kindsgen|testserver|tidy|unit))$'
 # These are tested in both ways: in full plainly, and their short form, which has
-# less of the same, with the race detector.
+# less of the same, with the race detector, without the tests of one goroutine.
 twice='^runtime/(sink/chain|wasm)$'
+alone='^Test(BrokenCompiler|CompileBomb|EachCapabilityIsGranted|FuelIsTheSameEachTime|InstantiateRefuses|KV|KVLimits|LargeValuesAreRead|NoGuestRunsLong|WhatHasNoSnapshot)$'
+# Of these the tests that move much data, or compare much, are run plainly, and all
+# others with the race detector.
+split='^cdc/mysql(/scan)?$'
+data='^Test(Bounds|Conform|CopyGiantRows|Keys|LargeTransaction|LargeValues|Matrix|Model|OddTables|RandomWorkload|Replayed|RowLarge|Split|Understood|UnderstoodRecorded)$'
 # What takes minutes is a job of its own; all others are two jobs, RACING and
 # PLAIN. They begin in this order: the longest first, so that no core is left with
 # nothing to do at the end.
-order=(cdc/mysql RACING internal/oracle cmd/cdcd runtime/sink/jetstream PLAIN runtime/wasm runtime runtime/sink/chain)
+order=(cdc/mysql RACING internal/oracle cmd/cdcd runtime/sink/jetstream PLAIN cdc/mysql/scan runtime/wasm runtime runtime/sink/chain)
 
 module=$(go list -m)
 paths=$(go list ./... | sed "s#^$module/##")
@@ -30,6 +36,7 @@ else
     echo "*** no C compiler: testing WITHOUT the race detector" >&2
     detector=
     twice='^$'
+    split='^$'
 fi
 # here puts ./ before each path, all on one line.
 here() { sed 's#^#./#' | tr '\n' ' '; }
@@ -43,8 +50,11 @@ jobs() {
             grep -vE "$race" <<<"$others" | here
             echo
         elif grep -qE "$twice" <<<"$path"; then
-            echo "$detector -short ./$path"
+            echo "$detector -short -skip '$alone' ./$path"
             echo "./$path"
+        elif grep -qE "$split" <<<"$path"; then
+            echo "$detector -skip '$data' ./$path"
+            echo "-run '$data' ./$path"
         elif grep -qE "$race" <<<"$path"; then
             echo "$detector ./$path"
         else

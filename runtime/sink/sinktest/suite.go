@@ -51,7 +51,7 @@ func Suite(t *testing.T, feed *Feed, fresh func(t *testing.T) Place) {
 func order(t *testing.T, feed *Feed, p Place) {
 	s := p.Open(t)
 	defer s.Close(t.Context())
-	r := &Run{Feed: feed, Groups: 200}
+	r := &Run{Feed: feed, Groups: 100}
 	if err := r.Do(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func resume(t *testing.T, feed *Feed, p Place, clean bool) {
 	var r Run
 	total := 0
 	for i := 0; i < 8 || total == 0 && i < 200; i++ {
-		r = Run{Feed: feed, Hint: r.Hint, Seed: uint64(i), Groups: 30 * (i + 1)}
+		r = Run{Feed: feed, Hint: r.Hint, Seed: uint64(i), Groups: 12 * (i + 1)}
 		ctx, cancel := context.WithCancel(t.Context())
 		if !clean {
 			r.Groups = 0
