@@ -13,10 +13,10 @@ fi
 
 # By the path below the module. Everything else is tested plainly: it has no
 # goroutines, or the detector finds nothing new there.
-race='^(sdk|sdk/(guest|manifest)(/.*)?|cdc|cdc/(binlogfile|cdctest|schema|snapshot)|cdc/mysql(/(assemble|definition|examine|replica|scan))?|state(/.*)?|runtime/(admin|config|format|natsd|pipeline|sink|telemetry)(/.*)?|internal/(budget|fault|kindsgen|testserver|tidy|unit))$'
+race='^(sdk|sdk/(guest|manifest)(/.*)?|cdc|cdc/(binlogfile|cdctest|schema)|cdc/mysql(/(assemble|definition|examine|replica|scan))?|state(/.*)?|runtime/(admin|config|format|natsd|sink|telemetry)(/.*)?|internal/(budget|fault|kindsgen|testserver|tidy|unit))$'
 # These are tested in both ways: in full plainly, and their short form, which has
 # less of the same, with the race detector, without the tests of one goroutine.
-twice='^runtime/(sink/chain|wasm)$'
+twice='^(cdc/snapshot|runtime/(pipeline|sink/chain|wasm))$'
 alone='^Test(BrokenCompiler|CompileBomb|EachCapabilityIsGranted|FuelIsTheSameEachTime|InstantiateRefuses|KV|KVLimits|LargeValuesAreRead|NoGuestRunsLong|WhatHasNoSnapshot)$'
 # Of these the tests that move much data, or compare much, are run plainly, and all
 # others with the race detector.
@@ -25,7 +25,7 @@ data='^Test(Bounds|Conform|CopyGiantRows|Keys|LargeTransaction|LargeValues|Matri
 # What takes minutes is a job of its own; all others are two jobs, RACING and
 # PLAIN. They begin in this order: the longest first, so that no core is left with
 # nothing to do at the end.
-order=(cdc/mysql RACING internal/oracle cmd/cdcd runtime/sink/jetstream PLAIN cdc/mysql/scan runtime/wasm runtime runtime/sink/chain)
+order=(cdc/mysql RACING internal/oracle cmd/cdcd runtime/sink/jetstream PLAIN cdc/mysql/scan runtime/wasm runtime runtime/pipeline cdc/snapshot runtime/sink/chain)
 
 module=$(go list -m)
 paths=$(go list ./... | sed "s#^$module/##")

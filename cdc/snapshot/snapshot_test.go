@@ -276,11 +276,20 @@ func judge(m *model, all []message) (wrong []string) {
 	return wrong
 }
 
+// seeds is how many runs a simulation has: in the short form, which is for the race
+// detector, a fifth of them.
+func seeds(n uint64) uint64 {
+	if testing.Short() {
+		return n / 5
+	}
+	return n
+}
+
 // Whatever the writers do and wherever it is cut off: no key's image steps back,
 // nothing is lost or doubled, and what the stream tells are the tables.
 func TestSimulation(t *testing.T) {
 	ended := 0
-	for seed := range uint64(400) {
+	for seed := range seeds(400) {
 		if !t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := newModel(seed, 3)
