@@ -56,8 +56,6 @@ debian() { have apt-get && have dpkg-deb; }
 # The core packages have the server without a service that would start.
 mariadb_packages="mariadb-server-core mariadb-client-core"
 
-mariadbd() { PATH=$PATH:/usr/sbin:/usr/local/sbin command mariadbd "$@"; }
-
 mariadb() {
     if [ -n "${CDCD_TEST_MARIADBD:-}" ] || PATH=$PATH:/usr/sbin:/usr/local/sbin have mariadbd; then
         return
@@ -80,7 +78,7 @@ mariadb_more() {
         return
     fi
     local plugins version
-    plugins=$(mariadbd --no-defaults --verbose --help 2>/dev/null | awk '$1 == "plugin-dir" {print $2}') || return 0 # complained of already
+    plugins=$(PATH=$PATH:/usr/sbin:/usr/local/sbin mariadbd --no-defaults --verbose --help 2>/dev/null | awk '$1 == "plugin-dir" {print $2}') || return 0 # complained of already
     if have mariadb-binlog && [ -e "$plugins/auth_ed25519.so" ]; then
         return
     fi
